@@ -1,0 +1,277 @@
+/* The base: making, running, stopping and freeing it. */
+#include <string.h>
+#include <sys/select.h>
+#include "internal.h"
+
+__thread struct golibevent_base *golibevent_loop;
+
+/* Turns libevent's locking on. It must come before the first base. */
+int
+golibevent_use_threads(void)
+{
+	return evthread_use_pthreads();
+}
+
+/* Breaks the loop if the request still stands. Its event has the best priority and
+ * stays active across the start of a loop, which forgets a plain loopbreak. */
+static void
+on_stop(evutil_socket_t fd, short what, void *arg)
+{
+	struct golibevent_base *gb = arg;
+
+	(void)fd;
+	(void)what;
+	if (LOAD(&gb->stop) != 0)
+		event_base_loopbreak(gb->base);
+}
+
+/* Puts the binding's own events where a change of the priorities left them. */
+static void
+place_own_events(struct golibevent_base *gb)
+{
+	event_priority_set(gb->stop_ev, 0);
+	event_priority_set(gb->post_ev, event_base_get_npriorities(gb->base) / 2);
+}
+
+/* Wraps base, which may be NULL. The caller owns the result. */
+static struct golibevent_base *
+wrap(struct event_base *base, int borrowed)
+{
+	struct golibevent_base *gb;
+
+	if (base == NULL)
+		return NULL;
+	if ((gb = calloc(1, sizeof(*gb))) == NULL)
+		goto fail;
+	gb->base = base;
+	gb->borrowed = borrowed;
+	gb->uses_select = strcmp(event_base_get_method(base), "select") == 0;
+	if (pthread_mutex_init(&gb->mu, NULL) != 0) {
+		free(gb);
+		gb = NULL;
+		goto fail;
+	}
+	gb->stop_ev = event_new(base, -1, 0, on_stop, gb);
+	gb->post_ev = event_new(base, -1, 0, golibevent_on_post, gb);
+	if (gb->stop_ev == NULL || gb->post_ev == NULL) {
+		golibevent_base_free(gb);
+		errno = ENOMEM;
+		return NULL;
+	}
+	place_own_events(gb);
+	return gb;
+fail:
+	if (!borrowed)
+		event_base_free(base);
+	errno = ENOMEM;
+	return NULL;
+}
+
+/* Makes a base; the caller owns it. flags are those that cfg carries. */
+struct golibevent_base *
+golibevent_base_new(const struct event_config *cfg, int flags)
+{
+	struct golibevent_base *gb;
+
+	errno = 0;
+	gb = wrap(event_base_new_with_config(cfg), 0);
+	if (gb != NULL)
+		gb->uses_changelist = flags & EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST ||
+		    (!(flags & EVENT_BASE_FLAG_IGNORE_ENV) &&
+			getenv("EVENT_EPOLL_USE_CHANGELIST") != NULL);
+	return gb;
+}
+
+/* Wraps a base that somebody else made and will free, later than the result. */
+struct golibevent_base *
+golibevent_base_borrow(struct event_base *base)
+{
+	return wrap(base, 1);
+}
+
+int
+golibevent_base_priority_init(struct golibevent_base *gb, int n)
+{
+	int rc;
+
+	errno = 0;
+	rc = event_base_priority_init(gb->base, n);
+	if (rc == 0)
+		place_own_events(gb);
+	return rc;
+}
+
+/* Frees the base, which must have no children left. */
+void
+golibevent_base_free(struct golibevent_base *gb)
+{
+	golibevent_sink_free(gb);
+	if (gb->stop_ev != NULL)
+		event_free(gb->stop_ev);
+	if (gb->post_ev != NULL)
+		event_free(gb->post_ev);
+	if (!gb->borrowed)
+		event_base_free(gb->base);
+	pthread_mutex_destroy(&gb->mu);
+	free(gb->edges);
+	free(gb);
+}
+
+/* Takes the stop request back, with all its traces. */
+static unsigned
+end_stop(struct golibevent_base *gb)
+{
+	unsigned why = EXCHANGE(&gb->stop, 0);
+
+	if (why != 0)
+		event_del(gb->stop_ev);
+	return why;
+}
+
+/*
+ * Runs the loop, unless a Stop has come before it. Of the requests that come while
+ * it starts, one seen by neither end_stop is found by on_stop.
+ */
+int
+golibevent_base_loop(struct golibevent_base *gb, int flags)
+{
+	struct golibevent_base *outer = golibevent_loop;
+	int rc, err;
+
+	if (end_stop(gb) != 0)
+		return 0;
+	golibevent_loop = gb;
+	STORE(&gb->running, 1);
+	errno = 0;
+	rc = event_base_loop(gb->base, flags);
+	err = errno;
+	STORE(&gb->running, 0);
+	golibevent_loop = outer;
+	end_stop(gb);
+	errno = err;
+	return rc;
+}
+
+int
+golibevent_base_on_loop(struct golibevent_base *gb)
+{
+	return on_loop(gb);
+}
+
+/* Ends the running loop, or the next one. */
+void
+golibevent_base_stop(struct golibevent_base *gb, unsigned why)
+{
+	__atomic_fetch_or(&gb->stop, why, __ATOMIC_SEQ_CST);
+	event_active(gb->stop_ev, EV_TIMEOUT, 1);
+	event_base_loopbreak(gb->base);
+}
+
+/* Withdraws a request that no loop has served. */
+void
+golibevent_base_unstop(struct golibevent_base *gb, unsigned why)
+{
+	if ((__atomic_and_fetch(&gb->stop, ~why, __ATOMIC_SEQ_CST)) == 0)
+		event_del(gb->stop_ev);
+}
+
+int
+golibevent_base_loopexit(struct golibevent_base *gb, int64_t us)
+{
+	struct timeval tv = timeval_of(us);
+
+	errno = 0;
+	return event_base_loopexit(gb->base, &tv);
+}
+
+/*
+ * Makes the loop run what was posted. From a callback it is due in the next pass,
+ * so that a function that posts itself does not keep the loop from polling.
+ */
+void
+golibevent_base_post(struct golibevent_base *gb)
+{
+	static const struct timeval next_pass;
+
+	if (!on_loop(gb) || event_add(gb->post_ev, &next_pass) == -1)
+		event_active(gb->post_ev, EV_TIMEOUT, 1);
+}
+
+/* Makes every later timeout of us microseconds a common one. */
+int
+golibevent_base_init_common_timeout(struct golibevent_base *gb, int64_t us)
+{
+	struct timeval tv = timeval_of(us);
+	const struct timeval *common;
+	int i, rc = -1;
+
+	pthread_mutex_lock(&gb->mu);
+	for (i = 0; i < gb->ncommon; i++) {
+		if (gb->common[i].us == us) {
+			rc = 0;
+			goto done;
+		}
+	}
+	errno = 0;
+	if (gb->ncommon == (int)(sizeof(gb->common) / sizeof(gb->common[0])) ||
+	    (common = event_base_init_common_timeout(gb->base, &tv)) == NULL) {
+		if (errno == 0)
+			errno = ENOSPC;
+		goto done;
+	}
+	gb->common[gb->ncommon].us = us;
+	gb->common[gb->ncommon].tv = common;
+	STORE(&gb->ncommon, gb->ncommon + 1);
+	rc = 0;
+done:
+	pthread_mutex_unlock(&gb->mu);
+	return rc;
+}
+
+/* Counts as libevent does, with signals as events and without our own. */
+int
+golibevent_base_num_events(struct golibevent_base *gb, unsigned flags)
+{
+	int n = event_base_get_num_events(gb->base, flags);
+
+	if (flags & EVENT_BASE_COUNT_ADDED)
+		n += golibevent_sink_surplus(gb);
+	return n;
+}
+
+static int64_t
+nanoseconds(const struct timeval *tv)
+{
+	return (int64_t)tv->tv_sec * 1000000000 + (int64_t)tv->tv_usec * 1000;
+}
+
+int
+golibevent_base_time(struct golibevent_base *gb, int64_t *ns)
+{
+	struct timeval tv;
+	int rc = event_base_gettimeofday_cached(gb->base, &tv);
+
+	*ns = nanoseconds(&tv);
+	return rc;
+}
+
+int
+golibevent_base_monotonic(struct golibevent_base *gb, int64_t *ns)
+{
+	struct timeval tv;
+	int rc = event_gettime_monotonic(gb->base, &tv);
+
+	*ns = nanoseconds(&tv);
+	return rc;
+}
+
+/* us < 0 sets no limit of time. */
+int
+golibevent_config_max_dispatch(struct event_config *cfg, int64_t us, int callbacks,
+    int min_priority)
+{
+	struct timeval tv = timeval_of(us);
+
+	return event_config_set_max_dispatch_interval(cfg, us < 0 ? NULL : &tv,
+	    callbacks, min_priority);
+}

@@ -1,0 +1,577 @@
+package libevent
+
+/*
+#include "callbacks.h"
+#cgo noescape golibevent_base_time
+#cgo nocallback golibevent_base_time
+#cgo noescape golibevent_base_monotonic
+#cgo nocallback golibevent_base_monotonic
+#cgo nocallback golibevent_base_stop
+#cgo nocallback golibevent_base_post
+#cgo nocallback golibevent_base_loopexit
+*/
+import "C"
+
+import (
+	"context"
+	"math"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/go-libevent/libevent/internal/life"
+	"github.com/go-libevent/libevent/internal/own"
+	"github.com/go-libevent/libevent/internal/slots"
+)
+
+const (
+	maxInt32      = math.MaxInt32
+	maxPriorities = C.EVENT_MAX_PRIORITIES - 1
+)
+
+// Base is an event loop and owns what is made on it.
+//
+// Its methods are safe from any goroutine, unless the base was made with
+// EVENT_BASE_FLAG_NOLOCK; after Close they return ErrClosed, or a zero value.
+//
+// Wraps: struct event_base
+type Base struct {
+	c      *C.struct_golibevent_base
+	handle uintptr
+	life   life.Life
+
+	// Set while a loop runs, for good by Close and by a Goexit.
+	running atomic.Bool
+	broken  atomic.Bool
+
+	features Features
+	children own.Set
+
+	// Counts LoopBreak and Stop, which end a round of posted functions too.
+	breaks atomic.Uint64
+
+	mu      sync.Mutex
+	failure error    // what the loop must report when it returns
+	posts   []func() // what Post has queued
+	posted  bool     // the loop has been told of posts
+}
+
+// bases finds the Base of a C callback's handle.
+var bases slots.Table[Base]
+
+func init() {
+	own.Of = func(base any) *own.Set { return &base.(*Base).children }
+}
+
+// New makes a base with the best backend of the system. The caller must Close it.
+//
+// Wraps: event_base_new
+func New() (*Base, error) { return NewWithConfig(nil) }
+
+// newBase completes a base whose C part has been made; a nil one is op's failure.
+func newBase(c *C.struct_golibevent_base, op string, err error) (*Base, error) {
+	if c == nil {
+		return nil, opError(op, err)
+	}
+	b := &Base{c: c, features: Features(C.event_base_get_features(c.base))}
+	b.handle = bases.Put(b)
+	c.handle = C.uintptr_t(b.handle)
+	return b, nil
+}
+
+// enter begins a call into C for op. If it returns nil the caller must leave.
+func (b *Base) enter(op string) error {
+	if b.broken.Load() {
+		return &Error{op, ErrBroken}
+	}
+	if !b.life.Enter() {
+		return &Error{op, ErrClosed}
+	}
+	return nil
+}
+
+func (b *Base) leave() { b.life.Leave() }
+
+// Close frees the base and all that was made on it, newest first: events,
+// bufferevents, listeners and what other packages have made. Callbacks that have not
+// come will not come; functions that Post has queued are dropped.
+//
+// It returns ErrRunning while a loop runs on the base, ErrBroken after a Goexit in a
+// callback, and nil when the base was closed before. Of a base of BaseFromPointer it
+// frees all but the C base.
+//
+// Wraps: event_base_free
+func (b *Base) Close() error {
+	const op = "event_base_free"
+	if b.broken.Load() {
+		return &Error{op, ErrBroken}
+	}
+	if !b.running.CompareAndSwap(false, true) {
+		if b.life.Closed() {
+			return nil
+		}
+		return &Error{op, ErrRunning}
+	}
+	b.life.Close()
+	b.children.CloseAll()
+	b.life.Drain()
+	bases.Delete(b.handle)
+	C.golibevent_base_free(b.c)
+	b.c = nil
+	b.mu.Lock()
+	b.posts = nil
+	b.mu.Unlock()
+	return nil
+}
+
+// Dispatch runs the loop until no events are left, or until LoopExit, LoopBreak or
+// Stop ends it. Callbacks run on the calling goroutine.
+//
+// It returns the error of an event whose callback asked for something impossible,
+// ErrRunning when a loop runs already on the base, and the backend's error. After a
+// panic in a callback it panics with a *CallbackPanic.
+//
+// Wraps: event_base_dispatch
+func (b *Base) Dispatch() error { return b.loop(0, "event_base_dispatch") }
+
+// Loop is Dispatch with flags. EVLOOP_NONBLOCK without EVLOOP_ONCE does not return
+// for as long as anything is ready. Unknown flags are EINVAL.
+//
+// Wraps: event_base_loop
+func (b *Base) Loop(flags LoopFlags) error {
+	const op = "event_base_loop"
+	if flags&^knownLoopFlags != 0 {
+		return opError(op, syscall.EINVAL)
+	}
+	return b.loop(flags, op)
+}
+
+func (b *Base) loop(flags LoopFlags, op string) error {
+	if err := b.enter(op); err != nil {
+		return err
+	}
+	if !b.running.CompareAndSwap(false, true) {
+		b.leave()
+		return &Error{op, ErrRunning}
+	}
+	returned := false
+	defer func() {
+		// Left by a Goexit, libevent's loop still is where it was: running
+		// stays set, and so nothing ever frees what it holds.
+		if !returned {
+			b.broken.Store(true)
+			return
+		}
+		b.running.Store(false)
+		b.leave()
+	}()
+	rc, err := C.golibevent_base_loop(b.c, C.int(flags))
+	returned = true
+	if failure := b.takeFailure(); failure != nil {
+		if p, ok := failure.(*CallbackPanic); ok {
+			panic(p)
+		}
+		return failure
+	}
+	switch {
+	case rc != -1:
+		return nil
+	case err == nil: // C runs the loop of a borrowed base
+		return &Error{op, ErrRunning}
+	}
+	return opError(op, err)
+}
+
+// fail keeps what the loop has to report; the first failure counts.
+func (b *Base) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failure == nil {
+		b.failure = err
+	}
+}
+
+func (b *Base) takeFailure() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err := b.failure
+	b.failure = nil
+	return err
+}
+
+// caught is deferred around every callback. It keeps a panic for the loop to report
+// and sets *stop, so that C breaks the loop. *returned says that there was none; with
+// neither, the goroutine is ending, and the loop with it.
+func (b *Base) caught(returned *bool, stop *C.uchar) {
+	if *returned {
+		return
+	}
+	value := recover()
+	if value == nil {
+		b.broken.Store(true)
+		return
+	}
+	b.fail(&CallbackPanic{Value: value, Stack: debug.Stack()})
+	*stop = 1
+}
+
+// inLoop tells C that the thread is in the base's loop, for as long as a callback of
+// a borrowed base runs: C has entered that loop by itself. The result is to be
+// called when the callback has returned.
+func (b *Base) inLoop(loop **C.struct_golibevent_base) (leave func()) {
+	outer := *loop
+	*loop = b.c
+	return func() { *loop = outer }
+}
+
+// LoopExit makes the loop return once d has passed, after the callbacks that are
+// then active have run. d is rounded up to 1 µs; 0 means after this round. It is not
+// forgotten when no loop runs: the next one ends. A busy event of a better priority
+// can put it off for ever; see Stop. A negative d is EINVAL.
+//
+// Wraps: event_base_loopexit
+func (b *Base) LoopExit(d time.Duration) error {
+	const op = "event_base_loopexit"
+	us, err := microseconds(d)
+	if err != nil {
+		return opError(op, err)
+	}
+	if err := b.enter(op); err != nil {
+		return err
+	}
+	defer b.leave()
+	if rc, err := C.golibevent_base_loopexit(b.c, us); rc == -1 {
+		return opError(op, err)
+	}
+	return nil
+}
+
+// LoopBreak makes the running loop return after the callback that runs now. Other
+// callbacks that were active run when a loop runs again. Without a running loop it
+// does nothing; see Stop.
+//
+// Wraps: event_base_loopbreak
+func (b *Base) LoopBreak() error {
+	const op = "event_base_loopbreak"
+	if err := b.enter(op); err != nil {
+		return err
+	}
+	defer b.leave()
+	b.breaks.Add(1)
+	if rc, err := C.event_base_loopbreak(b.c.base); rc == -1 {
+		return opError(op, err)
+	}
+	return nil
+}
+
+// LoopContinue makes the running loop look for new events after the callback that
+// runs now, before those that wait.
+//
+// Wraps: event_base_loopcontinue
+func (b *Base) LoopContinue() error {
+	const op = "event_base_loopcontinue"
+	if err := b.enter(op); err != nil {
+		return err
+	}
+	defer b.leave()
+	if rc, err := C.event_base_loopcontinue(b.c.base); rc == -1 {
+		return opError(op, err)
+	}
+	return nil
+}
+
+// GotExit reports whether the loop that runs, or the last one that ran, was ended by
+// LoopExit.
+//
+// Wraps: event_base_got_exit
+func (b *Base) GotExit() bool {
+	if b.enter("event_base_got_exit") != nil {
+		return false
+	}
+	defer b.leave()
+	return C.event_base_got_exit(b.c.base) != 0
+}
+
+// GotBreak reports whether the loop that runs, or the last one that ran, was ended by
+// LoopBreak, by Stop, or by a callback's failure.
+//
+// Wraps: event_base_got_break
+func (b *Base) GotBreak() bool {
+	if b.enter("event_base_got_break") != nil {
+		return false
+	}
+	defer b.leave()
+	return C.event_base_got_break(b.c.base) != 0
+}
+
+// Stop makes the running loop return after the callback that runs now or, when none
+// runs, makes the next one return at once. Unlike LoopBreak it is never lost, and
+// unlike LoopExit no event can keep the loop from it.
+//
+// Wraps: event_base_loopbreak
+func (b *Base) Stop() error { return b.stop(C.GOLIBEVENT_STOP) }
+
+func (b *Base) stop(why C.uint) error {
+	if err := b.enter("event_base_loopbreak"); err != nil {
+		return err
+	}
+	defer b.leave()
+	b.breaks.Add(1)
+	C.golibevent_base_stop(b.c, why)
+	return nil
+}
+
+// Run is Dispatch until ctx ends, and returns ctx.Err() then. It returns what
+// Dispatch returns when that ends for another reason, nil when no events are left.
+func (b *Base) Run(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	stopped := make(chan struct{})
+	forget := context.AfterFunc(ctx, func() {
+		_ = b.stop(C.GOLIBEVENT_STOP_CTX)
+		close(stopped)
+	})
+	defer func() {
+		if forget() {
+			return
+		}
+		<-stopped
+		// If the loop had ended before, the request must not end the next.
+		if b.enter("event_base_loopbreak") == nil {
+			C.golibevent_base_unstop(b.c, C.GOLIBEVENT_STOP_CTX)
+			b.leave()
+		}
+	}()
+	if err := b.Dispatch(); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// Post makes the loop run fn, from any goroutine. Functions of one goroutine run in
+// their order. One that is posted by a callback runs in the loop's next pass, after a
+// look for new events; they run at the middle priority. A loop does not wait for
+// functions that have yet to be posted: it ends when no events are left.
+//
+// A nil fn is EINVAL. When fn panics Dispatch does; the functions behind it keep their
+// place for the next loop. Functions that no loop has run when the base is closed are
+// dropped.
+func (b *Base) Post(fn func()) error {
+	const op = "event_active"
+	if fn == nil {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := b.enter(op); err != nil {
+		return err
+	}
+	defer b.leave()
+	b.mu.Lock()
+	b.posts = append(b.posts, fn)
+	tell := !b.posted
+	b.posted = true
+	b.mu.Unlock()
+	if tell {
+		C.golibevent_base_post(b.c)
+	}
+	return nil
+}
+
+// runPosts runs what Post has queued until now. What is left after a break or a panic
+// goes back to the front of the queue.
+func (b *Base) runPosts(stop *C.uchar) {
+	b.mu.Lock()
+	round := b.posts
+	b.posts, b.posted = nil, false
+	b.mu.Unlock()
+
+	next := 0
+	returned := false
+	// Deferred calls run last first: the queue is whole before a panic is kept.
+	defer b.caught(&returned, stop)
+	defer func() {
+		if next == len(round) {
+			return
+		}
+		b.mu.Lock()
+		b.posts = append(round[next:len(round):len(round)], b.posts...)
+		tell := !b.posted
+		b.posted = true
+		b.mu.Unlock()
+		if tell {
+			C.golibevent_base_post(b.c)
+		}
+	}()
+	breaks := b.breaks.Load()
+	for next < len(round) && b.breaks.Load() == breaks {
+		fn := round[next]
+		round[next] = nil
+		next++
+		fn()
+	}
+	returned = true
+}
+
+// Method returns the name of the backend, such as "epoll".
+//
+// Wraps: event_base_get_method
+func (b *Base) Method() string {
+	if b.enter("event_base_get_method") != nil {
+		return ""
+	}
+	defer b.leave()
+	return C.GoString(C.event_base_get_method(b.c.base))
+}
+
+// Features returns what the backend can do.
+//
+// Wraps: event_base_get_features
+func (b *Base) Features() Features { return b.features }
+
+// SetPriorities sets the number of priorities, 1 to 255. It is meant for a new base:
+// it returns EINVAL for other numbers, and when something has been made on the base.
+//
+// Wraps: event_base_priority_init
+func (b *Base) SetPriorities(n int) error {
+	const op = "event_base_priority_init"
+	if n < 1 || n > maxPriorities {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := b.enter(op); err != nil {
+		return err
+	}
+	defer b.leave()
+	// libevent aborts when an event's priority is beyond the last one.
+	if b.children.Len() > 0 && n != int(C.event_base_get_npriorities(b.c.base)) {
+		return opError(op, syscall.EINVAL)
+	}
+	if rc, err := C.golibevent_base_priority_init(b.c, C.int(n)); rc == -1 {
+		return opError(op, err)
+	}
+	return nil
+}
+
+// Priorities returns the number of priorities.
+//
+// Wraps: event_base_get_npriorities
+func (b *Base) Priorities() int {
+	if b.enter("event_base_get_npriorities") != nil {
+		return 0
+	}
+	defer b.leave()
+	return int(C.event_base_get_npriorities(b.c.base))
+}
+
+// NumEvents counts the events of the kinds that flags name. An event with a
+// descriptor and a timeout counts twice, as in C. Unknown flags count nothing.
+//
+// Wraps: event_base_get_num_events
+func (b *Base) NumEvents(flags CountFlags) int {
+	if b.enter("event_base_get_num_events") != nil {
+		return 0
+	}
+	defer b.leave()
+	return int(C.golibevent_base_num_events(b.c, C.uint(flags&knownCountFlags)))
+}
+
+// MaxEvents returns the highest number of events there was of the kinds that flags
+// name, and starts anew if clear is true. However many signals are waited for, they
+// count as one.
+//
+// Wraps: event_base_get_max_events
+func (b *Base) MaxEvents(flags CountFlags, clear bool) int {
+	if b.enter("event_base_get_max_events") != nil {
+		return 0
+	}
+	defer b.leave()
+	var c C.int
+	if clear {
+		c = 1
+	}
+	return int(C.event_base_get_max_events(b.c.base, C.uint(flags&knownCountFlags), c))
+}
+
+// CachedTime returns the wall-clock time that the loop read in this pass, which is
+// what timeouts count from. Outside a callback it is the time now. After Close it is
+// the zero Time.
+//
+// Wraps: event_base_gettimeofday_cached
+func (b *Base) CachedTime() time.Time {
+	if b.enter("event_base_gettimeofday_cached") != nil {
+		return time.Time{}
+	}
+	defer b.leave()
+	var ns C.int64_t
+	if C.golibevent_base_time(b.c, &ns) == -1 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(ns))
+}
+
+// UpdateCachedTime makes the loop read the clock again, for timeouts that a callback
+// sets after it has worked for long. Outside a callback it does nothing.
+//
+// Wraps: event_base_update_cache_time
+func (b *Base) UpdateCachedTime() error {
+	const op = "event_base_update_cache_time"
+	if err := b.enter(op); err != nil {
+		return err
+	}
+	defer b.leave()
+	if rc, err := C.event_base_update_cache_time(b.c.base); rc == -1 {
+		return opError(op, err)
+	}
+	return nil
+}
+
+// Monotonic returns the time of the clock that timeouts are measured with. It has no
+// meaning but in differences.
+//
+// Wraps: event_gettime_monotonic
+func (b *Base) Monotonic() time.Duration {
+	if b.enter("event_gettime_monotonic") != nil {
+		return 0
+	}
+	defer b.leave()
+	var ns C.int64_t
+	C.golibevent_base_monotonic(b.c, &ns)
+	return time.Duration(ns)
+}
+
+// InitCommonTimeout makes timeouts of exactly d cheap: adding, deleting and firing
+// one costs a constant time, however many there are. It holds for what is added from
+// then on. d is rounded up to 1 µs. It returns EINVAL unless d > 0, and ENOSPC after
+// 256 durations.
+//
+// Wraps: event_base_init_common_timeout
+func (b *Base) InitCommonTimeout(d time.Duration) error {
+	const op = "event_base_init_common_timeout"
+	us, err := microseconds(d)
+	if err != nil || us == 0 {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := b.enter(op); err != nil {
+		return err
+	}
+	defer b.leave()
+	if rc, err := C.golibevent_base_init_common_timeout(b.c, us); rc == -1 {
+		return opError(op, err)
+	}
+	return nil
+}
+
+// microseconds rounds d up. A negative d, or one that C's time_t cannot hold, is
+// EINVAL.
+func microseconds(d time.Duration) (C.int64_t, error) {
+	us := d / time.Microsecond
+	if d%time.Microsecond > 0 {
+		us++
+	}
+	const maxSeconds = 1<<(8*C.sizeof_time_t-1) - 1
+	if d < 0 || int64(us/1e6) > maxSeconds {
+		return 0, syscall.EINVAL
+	}
+	return C.int64_t(us), nil
+}

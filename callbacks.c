@@ -1,0 +1,88 @@
+/*
+ * Every C function that libevent calls and that calls Go. They have one of two shapes:
+ *
+ *	void
+ *	golibevent_on_thing(... libevent's own parameters ..., void *arg)
+ *	{
+ *		golibeventOnThing((uintptr_t)arg, ...);
+ *	}
+ *
+ * where arg is the handle of a Go object, which Go looks up; and, for events, whose
+ * callbacks say what comes next,
+ *
+ *	struct golibevent_verdict v = {.loop = &golibevent_loop};
+ *
+ *	golibeventOnEvent(w->handle, what, &v);
+ *	settle(w, &v);
+ *
+ * where the verdict is filled by Go and carried out here, after Go has returned.
+ * No Go function is left other than by its return: each recovers its panics.
+ */
+#include "internal.h"
+#include "_cgo_export.h"
+
+/* Calls the event's Go callback once and does what it asks for. */
+static void
+call(struct golibevent_event *w, short what)
+{
+	struct golibevent_verdict v = {.loop = &golibevent_loop};
+	int err;
+
+	golibeventOnEvent(w->handle, what, &v);
+	err = golibevent_event_settle(w, &v);
+	if (err != 0) {
+		golibeventRearmFailed(w->handle, err, &golibevent_loop);
+		event_base_loopbreak(w->gb->base);
+	}
+}
+
+void
+golibevent_on_event(evutil_socket_t fd, short what, void *arg)
+{
+	struct golibevent_event *w = arg;
+
+	(void)fd;
+	w->running = 1;
+	call(w, what);
+	w->running = 0;
+	if (w->ev == NULL)
+		golibevent_event_forget(w);
+}
+
+/* Once for each delivery, until the event goes or the loop is told to stop. */
+void
+golibevent_on_signal(evutil_socket_t fd, short what, void *arg)
+{
+	struct golibevent_event *w = arg;
+	unsigned n = golibevent_signal_take(w);
+
+	(void)fd;
+	w->running = 1;
+	/* No delivery: Event.Activate, or the timeout. */
+	if (n == 0)
+		n = 1;
+	while (n > 0) {
+		call(w, what);
+		n--;
+		if (w->ev == NULL || !golibevent_signal_added(w))
+			break;
+		if (n > 0 && event_base_got_break(w->gb->base)) {
+			golibevent_signal_give_back(w, n);
+			break;
+		}
+	}
+	w->running = 0;
+	if (w->ev == NULL)
+		golibevent_event_forget(w);
+}
+
+void
+golibevent_on_post(evutil_socket_t fd, short what, void *arg)
+{
+	struct golibevent_base *gb = arg;
+
+	(void)fd;
+	(void)what;
+	if (golibeventOnPost(gb->handle, &golibevent_loop))
+		event_base_loopbreak(gb->base);
+}

@@ -1,0 +1,58 @@
+package libevent
+
+// What C calls. Every function here has the shape
+//
+//	//export golibeventOnThing
+//	func golibeventOnThing(handle C.uintptr_t, ..., loop **C.struct_golibevent_base) (stop C.uchar) {
+//		if t := things.Get(uintptr(handle)); t != nil {
+//			t.onThing(...) // which defers b.caught: nothing unwinds into C
+//		}
+//	}
+//
+// A handle that finds nothing is of an object that was closed while its callback was
+// under way. Within the callback of a borrowed base *loop is set to that base.
+
+// #include "callbacks.h"
+import "C"
+
+import "syscall"
+
+//export golibeventOnEvent
+func golibeventOnEvent(handle C.uintptr_t, what C.short, v *C.struct_golibevent_verdict) {
+	ev := events.Get(uintptr(handle))
+	if ev == nil {
+		return
+	}
+	if *v.loop != ev.base.c {
+		defer ev.base.inLoop(v.loop)()
+	}
+	ev.serve(Events(what), v)
+}
+
+// An event that could not be armed as its callback asked is closed.
+//
+//export golibeventRearmFailed
+func golibeventRearmFailed(handle C.uintptr_t, number C.int, loop **C.struct_golibevent_base) {
+	ev := events.Get(uintptr(handle))
+	if ev == nil {
+		return
+	}
+	if *loop != ev.base.c {
+		defer ev.base.inLoop(loop)()
+	}
+	ev.base.fail(opError("event_add", syscall.Errno(number)))
+	_ = ev.Close()
+}
+
+//export golibeventOnPost
+func golibeventOnPost(handle C.uintptr_t, loop **C.struct_golibevent_base) (stop C.uchar) {
+	b := bases.Get(uintptr(handle))
+	if b == nil {
+		return 0
+	}
+	if *loop != b.c {
+		defer b.inLoop(loop)()
+	}
+	b.runPosts(&stop)
+	return stop
+}

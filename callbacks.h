@@ -1,0 +1,119 @@
+/*
+ * What the C side of the binding offers to the Go side.
+ *
+ * golibevent_base and golibevent_event stand beside libevent's own structures and
+ * hold what libevent has no place for. Go holds pointers to them; C holds a Go
+ * object only as a handle, a number that Go looks up.
+ */
+#ifndef GOLIBEVENT_CALLBACKS_H
+#define GOLIBEVENT_CALLBACKS_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <event2/event.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/listener.h>
+#include <event2/thread.h>
+#include <event2/util.h>
+
+#if !defined(LIBEVENT_VERSION_NUMBER) || LIBEVENT_VERSION_NUMBER < 0x02010000
+#error "github.com/go-libevent/libevent needs libevent 2.1 or later (Debian, Ubuntu: libevent-dev; Alpine: libevent-dev; Fedora: libevent-devel; macOS: brew install libevent)"
+#endif
+
+struct golibevent_sink;
+struct golibevent_event;
+
+/* A base: libevent's, and what the binding keeps for it. */
+struct golibevent_base {
+	struct event_base *base;
+	uintptr_t handle;	/* the Go Base */
+	int borrowed;		/* somebody else frees base */
+	int uses_select;	/* descriptors must be below FD_SETSIZE */
+	int uses_changelist;	/* a refused descriptor is reported too late */
+
+	/* Held where an event is armed, disarmed or assigned anew, which is more
+	 * than one call of libevent's. Never held while Go code runs, nor across a
+	 * call that can wait for a callback. */
+	pthread_mutex_t mu;
+
+	/* By descriptor, the armed events that are edge-triggered and those that
+	 * are not: only one of the two may be there. Under mu. */
+	struct golibevent_edges { unsigned edge, level; } *edges;
+	int nedges;
+
+	int running;		/* atomic: in event_base_loop */
+	unsigned stop;		/* atomic: who asked the loop to stop */
+	struct event *stop_ev;	/* breaks the loop from the best priority */
+	struct event *post_ev;	/* runs what Base.Post has queued */
+
+	struct golibevent_sink *sink;	/* signals, or NULL */
+
+	int ncommon;		/* atomic: entries of common that are filled */
+	struct {
+		int64_t us;
+		const struct timeval *tv;
+	} common[256];
+};
+
+/* What a Go callback wants done after it has returned. */
+struct golibevent_verdict {
+	/* The base whose loop this thread is in. Go sets it around a callback of a
+	 * borrowed base, whose loop the binding has not entered itself. */
+	struct golibevent_base **loop;
+	int64_t timeout;	/* microseconds; < 0 for none */
+	short events;		/* the new interest */
+	unsigned char set_events, set_timeout;
+	unsigned char leave;	/* delete the event and free it */
+	unsigned char stop;	/* break the loop: Go has an error to report */
+};
+
+/* Why a loop was asked to stop. */
+#define GOLIBEVENT_STOP 1u	/* Base.Stop */
+#define GOLIBEVENT_STOP_CTX 2u	/* the context of Base.Run */
+
+/* base.c */
+int golibevent_use_threads(void);
+struct golibevent_base *golibevent_base_new(const struct event_config *, int flags);
+struct golibevent_base *golibevent_base_borrow(struct event_base *);
+int golibevent_base_priority_init(struct golibevent_base *, int n);
+void golibevent_base_free(struct golibevent_base *);
+int golibevent_base_loop(struct golibevent_base *, int flags);
+int golibevent_base_on_loop(struct golibevent_base *);
+void golibevent_base_stop(struct golibevent_base *, unsigned why);
+void golibevent_base_unstop(struct golibevent_base *, unsigned why);
+int golibevent_base_loopexit(struct golibevent_base *, int64_t us);
+void golibevent_base_post(struct golibevent_base *);
+int golibevent_base_init_common_timeout(struct golibevent_base *, int64_t us);
+int golibevent_base_num_events(struct golibevent_base *, unsigned);
+int golibevent_base_time(struct golibevent_base *, int64_t *ns);
+int golibevent_base_monotonic(struct golibevent_base *, int64_t *ns);
+int golibevent_config_max_dispatch(struct event_config *, int64_t us, int callbacks,
+    int min_priority);
+
+/* event.c */
+struct golibevent_event *golibevent_event_new(struct golibevent_base *, int fd,
+    short events, uintptr_t handle);
+struct golibevent_event *golibevent_event_new_add(struct golibevent_base *, int fd,
+    short events, uintptr_t handle, int64_t us);
+void golibevent_event_free(struct golibevent_event *);
+int golibevent_event_add(struct golibevent_event *, int64_t us);
+int golibevent_event_del(struct golibevent_event *);
+int golibevent_event_remove_timer(struct golibevent_event *);
+void golibevent_event_active(struct golibevent_event *, short what);
+short golibevent_event_pending(struct golibevent_event *, short what, int64_t *deadline_ns);
+int golibevent_event_priority_set(struct golibevent_event *, int priority);
+int golibevent_event_get_priority(struct golibevent_event *);
+short golibevent_event_get_events(struct golibevent_event *);
+
+/* util.c */
+struct sockaddr_storage;
+int golibevent_sockaddr_ip(struct sockaddr_storage *, const uint8_t *addr, int n,
+    uint16_t port, const char *zone);
+int golibevent_sockaddr_unix(struct sockaddr_storage *, const char *path, size_t n);
+int golibevent_sockaddr_parse(const struct sockaddr *, int len, uint8_t *addr,
+    uint16_t *port, char *zone);
+
+#endif

@@ -1,0 +1,427 @@
+/*
+ * Events: making, arming and freeing them.
+ *
+ * libevent's own calls may come from any thread, save event_assign, which is how an
+ * event gets a new interest when its callback asks for one. So all of them are made
+ * under the base's mutex, but for those that can wait for a callback.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/select.h>
+#include <sys/stat.h>
+#include "internal.h"
+
+#define IO (EV_READ | EV_WRITE | EV_CLOSED)
+
+/* Reports with errno whether libevent can be given fd. */
+static int
+check_fd(const struct golibevent_base *gb, int fd)
+{
+	struct stat st;
+
+	if (fcntl(fd, F_GETFD) == -1)
+		return -1;
+	if (gb->uses_select && fd >= FD_SETSIZE) {
+		errno = EINVAL;
+		return -1;
+	}
+	/* epoll refuses these itself, but with a change list only in the loop. */
+	if (gb->uses_changelist && fstat(fd, &st) == 0 &&
+	    (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))) {
+		errno = EPERM;
+		return -1;
+	}
+	return 0;
+}
+
+/*
+ * Makes an event that is not pending. The caller owns it and frees it with
+ * golibevent_event_free. NULL with errno: nothing was made.
+ */
+struct golibevent_event *
+golibevent_event_new(struct golibevent_base *gb, int fd, short events, uintptr_t handle)
+{
+	struct golibevent_event *w;
+	int err;
+
+	if (fd >= 0 && !(events & EV_SIGNAL) && check_fd(gb, fd) == -1)
+		return NULL;
+	if ((w = calloc(1, sizeof(*w))) == NULL)
+		return NULL;
+	w->gb = gb;
+	w->handle = handle;
+	w->interval = -1;
+	errno = 0;
+	if (events & EV_SIGNAL)
+		w->ev = event_new(gb->base, -1, EV_PERSIST, golibevent_on_signal, w);
+	else
+		w->ev = event_new(gb->base, fd, events | EV_PERSIST, golibevent_on_event, w);
+	if (w->ev == NULL) {
+		err = errno != 0 ? errno : ENOMEM;
+		goto fail;
+	}
+	if (events & EV_SIGNAL && golibevent_signal_new(w, fd) == -1) {
+		err = errno;
+		event_free(w->ev);
+		goto fail;
+	}
+	return w;
+fail:
+	free(w);
+	errno = err;
+	return NULL;
+}
+
+/*
+ * Counts the event among those of its descriptor, or refuses it with EINVAL: epoll
+ * has one mode a descriptor, and libevent would silently take the newest.
+ */
+static int
+count_edge(struct golibevent_event *w)
+{
+	struct golibevent_base *gb = w->gb;
+	short events = event_get_events(w->ev);
+	int fd = event_get_fd(w->ev), n;
+	struct golibevent_edges *e;
+
+	if (!(events & IO))
+		return 0;
+	if (fd >= gb->nedges) {
+		for (n = gb->nedges ? gb->nedges : 32; n <= fd; n *= 2)
+			;
+		if ((e = realloc(gb->edges, n * sizeof(*e))) == NULL)
+			return -1;
+		memset(e + gb->nedges, 0, (n - gb->nedges) * sizeof(*e));
+		gb->edges = e;
+		gb->nedges = n;
+	}
+	e = &gb->edges[fd];
+	if (events & EV_ET ? e->level > 0 : e->edge > 0) {
+		errno = EINVAL;
+		return -1;
+	}
+	++*(events & EV_ET ? &e->edge : &e->level);
+	return 0;
+}
+
+static void
+uncount_edge(struct golibevent_event *w)
+{
+	struct golibevent_edges *e;
+	short events = event_get_events(w->ev);
+
+	if (!(events & IO))
+		return;
+	e = &w->gb->edges[event_get_fd(w->ev)];
+	--*(events & EV_ET ? &e->edge : &e->level);
+}
+
+/* Disarms the event without waiting for its callback; gb->mu is held. */
+static int
+disarm(struct golibevent_event *w)
+{
+	if (w->signal != NULL)
+		golibevent_signal_del(w);
+	if (w->armed)
+		uncount_edge(w);
+	STORE(&w->armed, 0);
+	return event_del_noblock(w->ev);
+}
+
+/* Gives libevent the event and its timeout. */
+static int
+add(struct golibevent_event *w, int64_t us)
+{
+	struct golibevent_base *gb = w->gb;
+	struct timeval tv = timeval_of(us);
+	const struct timeval *tvp = &tv;
+	int i;
+
+	errno = 0;
+	if (us < 0) {
+		/* event_add without a timeout would keep the old interval, and
+		 * event_remove_timer drops it only while it is pending. */
+		if (LOAD(&w->interval) >= 0) {
+			if (event_pending(w->ev, EV_TIMEOUT, NULL) == 0) {
+				tv = timeval_of((int64_t)86400 * 1000000);
+				if (event_add(w->ev, &tv) == -1)
+					return -1;
+			}
+			event_remove_timer(w->ev);
+		}
+		tvp = NULL;
+	} else {
+		for (i = 0; i < gb->ncommon; i++) {
+			if (gb->common[i].us == us) {
+				tvp = gb->common[i].tv;
+				break;
+			}
+		}
+	}
+	/* A signal's stand-in has nothing to wait for but the timeout. */
+	return w->signal != NULL && tvp == NULL ? 0 : event_add(w->ev, tvp);
+}
+
+/* Arms the event; gb->mu is held. A failure leaves it disarmed if it was. */
+static int
+arm(struct golibevent_event *w, int64_t us)
+{
+	int was_armed = w->armed, err;
+
+	if (w->dead) {
+		errno = EBADF;
+		return -1;
+	}
+	if (us < 0 && w->signal == NULL && !(event_get_events(w->ev) & IO)) {
+		errno = EINVAL;		/* it would never fire */
+		return -1;
+	}
+	if (!was_armed && count_edge(w) == -1)
+		return -1;
+	STORE(&w->armed, 1);
+	if ((w->signal != NULL && golibevent_signal_add(w) == -1) || add(w, us) == -1) {
+		err = errno;
+		if (!was_armed)
+			disarm(w);
+		errno = err;
+		return -1;
+	}
+	STORE(&w->interval, us);
+	return 0;
+}
+
+/* Makes an event and adds it. us < 0 is no timeout. */
+struct golibevent_event *
+golibevent_event_new_add(struct golibevent_base *gb, int fd, short events, uintptr_t handle,
+    int64_t us)
+{
+	struct golibevent_event *w = golibevent_event_new(gb, fd, events, handle);
+	int err;
+
+	if (w != NULL && golibevent_event_add(w, us) == -1) {
+		err = errno;
+		golibevent_event_free(w);
+		errno = err;
+		return NULL;
+	}
+	return w;
+}
+
+int
+golibevent_event_add(struct golibevent_event *w, int64_t us)
+{
+	struct golibevent_base *gb = w->gb;
+	int rc, err;
+
+	pthread_mutex_lock(&gb->mu);
+	rc = arm(w, us);
+	err = errno;
+	pthread_mutex_unlock(&gb->mu);
+	errno = err;
+	return rc;
+}
+
+/*
+ * Makes the event not pending. From another thread it waits until the event's
+ * callback has returned, and then undoes what that asked for.
+ */
+int
+golibevent_event_del(struct golibevent_event *w)
+{
+	struct golibevent_base *gb = w->gb;
+	int rc;
+
+	pthread_mutex_lock(&gb->mu);
+	errno = 0;
+	rc = disarm(w);
+	pthread_mutex_unlock(&gb->mu);
+	if (on_loop(gb))
+		return rc;
+	event_del(w->ev);
+	pthread_mutex_lock(&gb->mu);
+	disarm(w);
+	pthread_mutex_unlock(&gb->mu);
+	/* The loop does not notice by itself that its last timer has gone. */
+	if (LOAD(&gb->running) || gb->borrowed)
+		event_base_loopcontinue(gb->base);
+	return rc;
+}
+
+/* Frees the event's own part, when libevent's part has gone. */
+void
+golibevent_event_forget(struct golibevent_event *w)
+{
+	if (w->signal != NULL)
+		golibevent_signal_free(w);
+	free(w);
+}
+
+static void
+on_finalize(struct event *ev, void *arg)
+{
+	(void)ev;
+	golibevent_event_forget(arg);
+}
+
+/*
+ * Frees the event. Its callback does not come again, but may be running: in the
+ * caller's own thread, which is then inside it, or in the loop's, which then frees it.
+ */
+void
+golibevent_event_free(struct golibevent_event *w)
+{
+	struct golibevent_base *gb = w->gb;
+
+	pthread_mutex_lock(&gb->mu);
+	w->dead = 1;
+	disarm(w);
+	if (on_loop(gb)) {
+		pthread_mutex_unlock(&gb->mu);
+		event_free(w->ev);
+		w->ev = NULL;
+		if (!w->running)
+			golibevent_event_forget(w);
+		return;
+	}
+	if (LOAD(&gb->running) || gb->borrowed) {
+		event_free_finalize(0, w->ev, on_finalize);
+		pthread_mutex_unlock(&gb->mu);
+		return;
+	}
+	pthread_mutex_unlock(&gb->mu);
+	/* No loop runs, so nothing would run a finalizer; if one has just started,
+	 * this waits for the callback, which cannot arm the event any more. */
+	event_free(w->ev);
+	golibevent_event_forget(w);
+}
+
+int
+golibevent_event_remove_timer(struct golibevent_event *w)
+{
+	struct golibevent_base *gb = w->gb;
+	int rc;
+
+	pthread_mutex_lock(&gb->mu);
+	errno = 0;
+	rc = event_remove_timer(w->ev);
+	STORE(&w->interval, -1);
+	pthread_mutex_unlock(&gb->mu);
+	if (!on_loop(gb) && (LOAD(&gb->running) || gb->borrowed))
+		event_base_loopcontinue(gb->base);
+	return rc;
+}
+
+void
+golibevent_event_active(struct golibevent_event *w, short what)
+{
+	pthread_mutex_lock(&w->gb->mu);
+	if (!w->dead)
+		event_active(w->ev, what, 1);
+	pthread_mutex_unlock(&w->gb->mu);
+}
+
+/* Returns what the event waits for, of what; *deadline_ns is set with EV_TIMEOUT. */
+short
+golibevent_event_pending(struct golibevent_event *w, short what, int64_t *deadline_ns)
+{
+	struct timeval tv = {0, 0};
+	short pending;
+
+	pthread_mutex_lock(&w->gb->mu);
+	pending = event_pending(w->ev, what, &tv);
+	if (w->signal != NULL && golibevent_signal_added(w))
+		pending |= what & EV_SIGNAL;
+	pthread_mutex_unlock(&w->gb->mu);
+	*deadline_ns = (int64_t)tv.tv_sec * 1000000000 + (int64_t)tv.tv_usec * 1000;
+	return pending;
+}
+
+int
+golibevent_event_priority_set(struct golibevent_event *w, int priority)
+{
+	int rc;
+
+	pthread_mutex_lock(&w->gb->mu);
+	errno = 0;
+	rc = event_priority_set(w->ev, priority);
+	pthread_mutex_unlock(&w->gb->mu);
+	return rc;
+}
+
+int
+golibevent_event_get_priority(struct golibevent_event *w)
+{
+	int priority;
+
+	pthread_mutex_lock(&w->gb->mu);
+	priority = event_get_priority(w->ev);
+	pthread_mutex_unlock(&w->gb->mu);
+	return priority;
+}
+
+/* Returns the registered interest, without EV_PERSIST. */
+short
+golibevent_event_get_events(struct golibevent_event *w)
+{
+	short events;
+
+	if (w->signal != NULL)
+		return EV_SIGNAL;
+	pthread_mutex_lock(&w->gb->mu);
+	events = event_get_events(w->ev) & ~EV_PERSIST;
+	pthread_mutex_unlock(&w->gb->mu);
+	return events;
+}
+
+/* Gives the event another interest; gb->mu is held. */
+static int
+reassign(struct golibevent_event *w, short events, int64_t us)
+{
+	struct event *ev = w->ev;
+	int fd = event_get_fd(ev), priority = event_get_priority(ev);
+
+	disarm(w);
+	if (event_assign(ev, w->gb->base, fd, events | EV_PERSIST, golibevent_on_event, w) == -1)
+		return -1;
+	event_priority_set(ev, priority);
+	STORE(&w->interval, -1);
+	return arm(w, us);
+}
+
+/*
+ * Does what the callback has asked for, on the loop's thread after its return.
+ * Returns the errno of an event that cannot be armed as asked, else 0.
+ */
+int
+golibevent_event_settle(struct golibevent_event *w, const struct golibevent_verdict *v)
+{
+	struct golibevent_base *gb = w->gb;
+	int same, rc = 0, err;
+	int64_t us;
+
+	if (v->stop)
+		event_base_loopbreak(gb->base);
+	if (w->ev == NULL)	/* closed in its own callback */
+		return 0;
+	if (v->leave) {
+		/* Go has let the handle go: nobody else can reach the event. */
+		golibevent_event_free(w);
+		return 0;
+	}
+	if (!v->set_events && !v->set_timeout)
+		return 0;
+	/* The interest changes here alone, so it can be read without the lock. */
+	same = !v->set_events || w->signal != NULL ||
+	    v->events == (event_get_events(w->ev) & ~EV_PERSIST);
+	if (same && !v->set_timeout && LOAD(&w->armed))
+		return 0;
+
+	pthread_mutex_lock(&gb->mu);
+	us = v->set_timeout ? v->timeout : LOAD(&w->interval);
+	errno = 0;
+	if (!w->dead)	/* else closed from another thread since the return */
+		rc = same ? arm(w, us) : reassign(w, v->events, us);
+	err = errno != 0 ? errno : EINVAL;
+	pthread_mutex_unlock(&gb->mu);
+	return rc == -1 ? err : 0;
+}

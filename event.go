@@ -1,0 +1,540 @@
+package libevent
+
+/*
+#include "callbacks.h"
+#cgo nocallback golibevent_event_new
+#cgo nocallback golibevent_event_new_add
+#cgo nocallback golibevent_event_add
+#cgo nocallback golibevent_event_active
+#cgo noescape golibevent_event_pending
+#cgo nocallback golibevent_event_pending
+*/
+import "C"
+
+import (
+	"io"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/go-libevent/libevent/internal/life"
+	"github.com/go-libevent/libevent/internal/own"
+	"github.com/go-libevent/libevent/internal/slots"
+)
+
+// EventCallback is what an Event calls when something happened. what says what: the
+// EV_* constants ORed. It returns what to wait for next:
+//
+//   - LEAVE deletes the event and frees it.
+//   - 0, 0 changes nothing.
+//   - newEvents alone replaces the registered interest; the timeout in force stays.
+//   - newTimeout > 0 is the new timeout, rounded up to 1 µs; NoTimeout removes it.
+//
+// EV_PERSIST and EV_TIMEOUT in newEvents carry no interest: EV_TIMEOUT alone drops the
+// descriptor and keeps the timeout. What cannot be done, as an unknown bit or a
+// negative timeout other than NoTimeout, closes the event and ends the loop, and
+// Dispatch returns the Error.
+type EventCallback func(what Events) (newEvents Events, newTimeout time.Duration)
+
+// Event waits for a descriptor, a timeout or a signal, and calls its callback each
+// time until it is deleted: every event is persistent.
+//
+// A pending event keeps itself alive: it goes on when the program drops the handle.
+// Its methods are safe from any goroutine; after Close they return ErrClosed, or a
+// zero value.
+//
+// Wraps: struct event
+type Event struct {
+	c      *C.struct_golibevent_event
+	base   *Base
+	fn     EventCallback
+	fd     int // descriptor, signal, or -1
+	signal bool
+	handle uintptr
+	life   life.Life
+	node   own.Node
+
+	nonblocking atomic.Bool // the descriptor was seen to be so
+}
+
+var (
+	_ io.Reader = (*Event)(nil)
+	_ io.Writer = (*Event)(nil)
+	_ io.Closer = (*Event)(nil)
+)
+
+// events finds the Event of a C callback's handle.
+var events slots.Table[Event]
+
+// AddEvent makes an event and adds it. fd is a descriptor, or a signal with EV_SIGNAL,
+// or -1 for a pure timer. With a descriptor, events is what to wait for, and timeout
+// is how long until the callback gets EV_TIMEOUT instead, again and again; 0 and
+// NoTimeout are none. A pure timer with timeout 0 fires once, in the next pass of the
+// loop. Timeouts are rounded up to 1 µs.
+//
+// The descriptor should be non-blocking. It stays the caller's, who closes the Event
+// before the descriptor.
+//
+// It returns EBADF for a descriptor that is not open, EPERM for one that the backend
+// cannot watch, such as a regular file, ENOTSUP for EV_ET and EV_CLOSED where the
+// backend has them not, and EINVAL for a nil fn, an unknown or impossible combination
+// of events, a mix of EV_ET and plain events on one descriptor, a signal that
+// AddSignal refuses, a negative timeout other than NoTimeout, and a timer without one.
+//
+// Wraps: event_new, event_add
+func (b *Base) AddEvent(fd int, events Events, fn EventCallback, timeout time.Duration) (*Event, error) {
+	us, err := addTimeout(fd, events, timeout)
+	if err != nil {
+		return nil, opError("event_add", err)
+	}
+	return b.newEvent(fd, events, fn, us, true)
+}
+
+// NewEvent is AddEvent without the adding: the event waits for nothing until Add.
+//
+// Wraps: event_new
+func (b *Base) NewEvent(fd int, events Events, fn EventCallback) (*Event, error) {
+	return b.newEvent(fd, events, fn, -1, false)
+}
+
+// AddTimer adds an event that fires every d, rounded up to 1 µs. With d 0 it fires
+// once, in the next pass of the loop. The next tick is d after the one before was due;
+// ticks that were missed are not made up for. A negative d is EINVAL.
+//
+// Wraps: evtimer_new, event_add
+func (b *Base) AddTimer(d time.Duration, fn EventCallback) (*Event, error) {
+	return b.AddEvent(-1, 0, fn, d)
+}
+
+// AddSignal adds an event that fires once for each delivery of sig, on this base and
+// on every other that waits for it. While such an event is pending os/signal does not
+// see sig; afterwards the signal's previous handling is restored.
+//
+// It returns EINVAL for SIGKILL and SIGSTOP and for the signals that the Go runtime
+// needs: SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGPROF, SIGSEGV, SIGSYS, SIGTRAP, SIGURG,
+// 32 and 33.
+//
+// Wraps: evsignal_new, event_add
+func (b *Base) AddSignal(sig syscall.Signal, fn EventCallback) (*Event, error) {
+	return b.AddEvent(int(sig), EV_SIGNAL, fn, NoTimeout)
+}
+
+// Once calls fn once, for events or after timeout, and is then gone. Its arguments are
+// those of AddEvent. If nothing happens before the base is closed fn is not called.
+//
+// Wraps: event_base_once
+func (b *Base) Once(fd int, events Events, fn func(what Events), timeout time.Duration) error {
+	if fn == nil {
+		return opError("event_base_once", syscall.EINVAL)
+	}
+	_, err := b.AddEvent(fd, events, func(what Events) (Events, time.Duration) {
+		fn(what)
+		return LEAVE, 0
+	}, timeout)
+	return err
+}
+
+// addTimeout gives C's form of a timeout for an event on fd: microseconds, or -1.
+func addTimeout(fd int, events Events, timeout time.Duration) (C.int64_t, error) {
+	if timeout == NoTimeout || (timeout == 0 && events&interestEvents != 0) {
+		return -1, nil
+	}
+	return microseconds(timeout)
+}
+
+// newEvent makes an event and, with add, adds it with a timeout of us.
+func (b *Base) newEvent(fd int, interest Events, fn EventCallback, us C.int64_t, add bool) (*Event, error) {
+	const op = "event_new"
+	if fn == nil {
+		return nil, opError(op, syscall.EINVAL)
+	}
+	ev := &Event{base: b, fn: fn, fd: fd, signal: interest&EV_SIGNAL != 0}
+	if err := ev.check(interest); err != nil {
+		return nil, opError(op, err)
+	}
+	interest &= interestEvents
+	if add && interest == 0 && us < 0 {
+		return nil, opError("event_add", syscall.EINVAL)
+	}
+	if err := b.enter(op); err != nil {
+		return nil, err
+	}
+	defer b.leave()
+	ev.handle = events.Put(ev)
+	if ev.handle == 0 {
+		return nil, opError(op, syscall.ENOMEM)
+	}
+	// Before it is added: its callback may come, and close it, at once.
+	ev.node.Close = ev.Close
+	ev.life.Enter()
+	if !b.children.Add(&ev.node) {
+		events.Delete(ev.handle)
+		return nil, opError(op, ErrClosed)
+	}
+	var err error
+	if add {
+		ev.c, err = C.golibevent_event_new_add(b.c, C.int(fd), C.short(interest), C.uintptr_t(ev.handle), us)
+	} else {
+		ev.c, err = C.golibevent_event_new(b.c, C.int(fd), C.short(interest), C.uintptr_t(ev.handle))
+	}
+	if ev.c == nil {
+		ev.life.Close()
+		ev.life.Leave()
+		events.Delete(ev.handle)
+		ev.node.Remove()
+		return nil, opError(op, err)
+	}
+	ev.leave()
+	return ev, nil
+}
+
+// check says what is wrong with an interest in the event's descriptor, before C sees it.
+func (ev *Event) check(interest Events) error {
+	bits := interest & interestEvents
+	switch {
+	case interest&^knownEvents != 0:
+		return syscall.EINVAL
+	case ev.signal:
+		if bits != EV_SIGNAL || !signalAllowed(ev.fd) {
+			return syscall.EINVAL
+		}
+		return nil
+	case bits&EV_SIGNAL != 0 || bits == EV_ET:
+		return syscall.EINVAL
+	case ev.fd < -1 || ev.fd > maxInt32 || (ev.fd == -1 && bits != 0):
+		return syscall.EBADF
+	case bits&EV_ET != 0 && ev.base.features&EV_FEATURE_ET == 0,
+		bits&EV_CLOSED != 0 && ev.base.features&EV_FEATURE_EARLY_CLOSE == 0:
+		return syscall.ENOTSUP
+	}
+	return nil
+}
+
+// enter begins a call into C for op. If it returns nil the caller must leave.
+func (ev *Event) enter(op string) error {
+	if ev.base.broken.Load() {
+		return &Error{op, ErrBroken}
+	}
+	if !ev.life.Enter() {
+		return &Error{op, ErrClosed}
+	}
+	return nil
+}
+
+func (ev *Event) leave() {
+	if ev.life.Leave() {
+		ev.free()
+	}
+}
+
+// free frees the event's C part when it is closed and no call is inside.
+func (ev *Event) free() {
+	C.golibevent_event_free(ev.c)
+	ev.node.Remove()
+}
+
+// Close deletes the event and frees it. Its callback does not come again, but one
+// that is running on another goroutine is not waited for. Close may be called in the
+// event's own callback, whose result is then ignored. The second Close does nothing.
+//
+// It is safe from any goroutine.
+//
+// Wraps: event_free, event_free_finalize
+func (ev *Event) Close() error {
+	if ev.base.broken.Load() {
+		return &Error{"event_free", ErrBroken}
+	}
+	first, free := ev.life.Close()
+	if !first {
+		return nil
+	}
+	events.Delete(ev.handle)
+	if free {
+		ev.free()
+	}
+	return nil
+}
+
+// Add makes the event pending, with timeout as in AddEvent: 0 and NoTimeout are none,
+// but a pure timer fires once at 0 and refuses NoTimeout with EINVAL. On a pending
+// event it replaces the timeout.
+//
+// It is safe from any goroutine. It returns the errors of AddEvent.
+//
+// Wraps: event_add
+func (ev *Event) Add(timeout time.Duration) error {
+	const op = "event_add"
+	if err := ev.enter(op); err != nil {
+		return err
+	}
+	defer ev.leave()
+	us, err := addTimeout(ev.fd, Events(C.golibevent_event_get_events(ev.c)), timeout)
+	if err != nil {
+		return opError(op, err)
+	}
+	if rc, err := C.golibevent_event_add(ev.c, us); rc == -1 {
+		return opError(op, err)
+	}
+	return nil
+}
+
+// Del makes the event not pending; Add makes it so again. From another goroutine than
+// the loop's it waits until the event's callback, if it is running, has returned: that
+// callback must not wait for the caller. A result that asks for more counts in the
+// event's own callback only.
+//
+// It is safe from any goroutine.
+//
+// Wraps: event_del
+func (ev *Event) Del() error {
+	const op = "event_del"
+	if err := ev.enter(op); err != nil {
+		return err
+	}
+	defer ev.leave()
+	if rc, err := C.golibevent_event_del(ev.c); rc == -1 {
+		return opError(op, err)
+	}
+	return nil
+}
+
+// RemoveTimer removes the timeout and keeps the rest of the event pending. It is safe
+// from any goroutine.
+//
+// Wraps: event_remove_timer
+func (ev *Event) RemoveTimer() error {
+	const op = "event_remove_timer"
+	if err := ev.enter(op); err != nil {
+		return err
+	}
+	defer ev.leave()
+	if rc, err := C.golibevent_event_remove_timer(ev.c); rc == -1 {
+		return opError(op, err)
+	}
+	return nil
+}
+
+// Activate makes the loop call the callback with what, whether or not the event is
+// pending and what it waits for. Until that happens further calls are joined into the
+// same one. It is safe from any goroutine. It returns EINVAL for no or unknown events.
+//
+// Wraps: event_active
+func (ev *Event) Activate(what Events) error {
+	const op = "event_active"
+	const allowed = EV_TIMEOUT | EV_READ | EV_WRITE | EV_SIGNAL | EV_CLOSED
+	if what == 0 || what&^allowed != 0 {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := ev.enter(op); err != nil {
+		return err
+	}
+	defer ev.leave()
+	C.golibevent_event_active(ev.c, C.short(what))
+	return nil
+}
+
+// Pending returns which of what the event waits for, or is about to be called with. It
+// is safe from any goroutine.
+//
+// Wraps: event_pending
+func (ev *Event) Pending(what Events) Events {
+	pending, _ := ev.pending(what)
+	return pending
+}
+
+// Deadline returns when the timeout fires, by the wall clock; ok says that there is
+// one. It is safe from any goroutine.
+//
+// Wraps: event_pending
+func (ev *Event) Deadline() (t time.Time, ok bool) {
+	pending, ns := ev.pending(EV_TIMEOUT)
+	if pending == 0 || ns == 0 {
+		return time.Time{}, false
+	}
+	return time.Unix(0, int64(ns)), true
+}
+
+func (ev *Event) pending(what Events) (Events, C.int64_t) {
+	if ev.enter("event_pending") != nil {
+		return 0, 0
+	}
+	defer ev.leave()
+	var ns C.int64_t
+	pending := C.golibevent_event_pending(ev.c, C.short(what&knownEvents), &ns)
+	return Events(pending), ns
+}
+
+// SetPriority sets the event's priority: 0 runs before 1, and so on. A new event has
+// the middle one. It returns EINVAL when there is no such priority, and while the
+// callback is about to run. It is safe from any goroutine.
+//
+// Wraps: event_priority_set
+func (ev *Event) SetPriority(priority int) error {
+	const op = "event_priority_set"
+	if priority < 0 || priority > maxPriorities {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := ev.enter(op); err != nil {
+		return err
+	}
+	defer ev.leave()
+	if rc, err := C.golibevent_event_priority_set(ev.c, C.int(priority)); rc == -1 {
+		return opError(op, err)
+	}
+	return nil
+}
+
+// Priority returns the event's priority. It is safe from any goroutine.
+//
+// Wraps: event_get_priority
+func (ev *Event) Priority() int {
+	if ev.enter("event_get_priority") != nil {
+		return 0
+	}
+	defer ev.leave()
+	return int(C.golibevent_event_get_priority(ev.c))
+}
+
+// FD returns the descriptor, the signal's number, or -1 for a pure timer. It is safe
+// from any goroutine, also after Close.
+//
+// Wraps: event_get_fd
+func (ev *Event) FD() int { return ev.fd }
+
+// Events returns the registered interest, without EV_TIMEOUT and EV_PERSIST. It is safe
+// from any goroutine.
+//
+// Wraps: event_get_events
+func (ev *Event) Events() Events {
+	if ev.enter("event_get_events") != nil {
+		return 0
+	}
+	defer ev.leave()
+	return Events(C.golibevent_event_get_events(ev.c))
+}
+
+// Base returns the base that the event was made on.
+//
+// Wraps: event_get_base
+func (ev *Event) Base() *Base { return ev.base }
+
+// Read reads from the descriptor with one system call that does not wait, and costs
+// less than any other way to read in a callback. It returns syscall.EAGAIN when there
+// is nothing to read, io.EOF at the end of a stream, the system's errno, and EINVAL
+// when the descriptor is in blocking mode.
+//
+// It is safe from any goroutine, for as long as the descriptor stays open.
+func (ev *Event) Read(p []byte) (int, error) {
+	if err := ev.transferable("read"); err != nil {
+		return 0, err
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, errno := rawRead(ev.fd, p)
+	switch {
+	case errno != 0:
+		return 0, errno
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// Write writes to the descriptor with one system call that does not wait. It returns
+// what was taken of p and, when that is less than all, syscall.EAGAIN or the system's
+// errno; EINVAL when the descriptor is in blocking mode.
+//
+// It is safe from any goroutine, for as long as the descriptor stays open.
+func (ev *Event) Write(p []byte) (int, error) {
+	if err := ev.transferable("write"); err != nil {
+		return 0, err
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, errno := rawWrite(ev.fd, p)
+	switch {
+	case errno != 0:
+		return 0, errno
+	case n < len(p):
+		return n, syscall.EAGAIN
+	}
+	return n, nil
+}
+
+// transferable says whether a system call may be made on the descriptor: one that
+// waits would stop the loop and the garbage collector.
+func (ev *Event) transferable(op string) error {
+	if ev.life.Closed() {
+		return &Error{op, ErrClosed}
+	}
+	if ev.nonblocking.Load() {
+		return nil
+	}
+	if ev.fd < 0 || ev.signal {
+		return &Error{op, syscall.EBADF}
+	}
+	flags, errno := statusFlags(ev.fd)
+	if errno != 0 {
+		return &Error{op, errno}
+	}
+	if flags&syscall.O_NONBLOCK == 0 {
+		return &Error{op, syscall.EINVAL}
+	}
+	ev.nonblocking.Store(true)
+	return nil
+}
+
+// serve calls the callback and tells C, in v, what it wants.
+func (ev *Event) serve(what Events, v *C.struct_golibevent_verdict) {
+	b := ev.base
+	returned := false
+	defer b.caught(&returned, &v.stop)
+	next, timeout := ev.fn(what)
+	returned = true
+	switch {
+	case next == LEAVE:
+		ev.release(v)
+	case next != 0 || timeout != 0:
+		if err := ev.decide(next, timeout, v); err != nil {
+			b.fail(opError("event_add", err))
+			v.stop = 1
+			ev.release(v)
+		}
+	}
+}
+
+// decide puts a callback's result into v.
+func (ev *Event) decide(next Events, timeout time.Duration, v *C.struct_golibevent_verdict) error {
+	if next&^EV_PERSIST != 0 {
+		if err := ev.check(next); err != nil {
+			return err
+		}
+		v.set_events, v.events = 1, C.short(next&interestEvents)
+	}
+	switch {
+	case timeout == NoTimeout:
+		v.set_timeout, v.timeout = 1, -1
+	case timeout != 0:
+		us, err := microseconds(timeout)
+		if err != nil {
+			return err
+		}
+		v.set_timeout, v.timeout = 1, us
+	}
+	return nil
+}
+
+// release is Close for C to carry out after the callback.
+func (ev *Event) release(v *C.struct_golibevent_verdict) {
+	first, free := ev.life.Close()
+	if !first {
+		return
+	}
+	events.Delete(ev.handle)
+	if free {
+		v.leave = 1
+		ev.node.Remove()
+	}
+}

@@ -1,0 +1,3 @@
+module github.com/go-libevent/libevent
+
+go 1.24

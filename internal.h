@@ -1,0 +1,73 @@
+/*
+ * What the C files of the binding share among themselves. Go does not see it.
+ */
+#ifndef GOLIBEVENT_INTERNAL_H
+#define GOLIBEVENT_INTERNAL_H
+
+#include "callbacks.h"
+
+#define LOAD(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
+#define STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_SEQ_CST)
+#define EXCHANGE(p, v) __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
+
+/* Where an event's signal stands; NULL in every other event. */
+struct golibevent_signal;
+
+/*
+ * An event: libevent's, and what the binding keeps for it. It is the argument of
+ * the event's callback, and lives until no callback can come any more.
+ */
+struct golibevent_event {
+	struct event *ev;
+	struct golibevent_base *gb;
+	uintptr_t handle;		/* the Go Event */
+	int64_t interval;		/* atomic: the timeout in force, < 0 for none */
+	struct golibevent_signal *signal;
+	unsigned char armed;		/* atomic: added, and not deleted since */
+	unsigned char running;		/* in its callback; the loop's thread only */
+	unsigned char dead;		/* freed: nothing may arm it; under gb->mu */
+};
+
+/* The base whose loop this thread is in, or NULL. */
+extern __thread struct golibevent_base *golibevent_loop;
+
+/* Reports whether the caller is in a callback of gb. */
+static inline int
+on_loop(const struct golibevent_base *gb)
+{
+	return golibevent_loop == gb;
+}
+
+static inline struct timeval
+timeval_of(int64_t us)
+{
+	struct timeval tv;
+
+	tv.tv_sec = us / 1000000;
+	tv.tv_usec = us % 1000000;
+	return tv;
+}
+
+/* event.c: free what a finished event leaves. */
+void golibevent_event_forget(struct golibevent_event *);
+/* event.c: do what the Go callback has asked for. */
+int golibevent_event_settle(struct golibevent_event *, const struct golibevent_verdict *);
+
+/* callbacks.c: the trampolines that other files hand to libevent. */
+void golibevent_on_event(evutil_socket_t, short, void *);
+void golibevent_on_signal(evutil_socket_t, short, void *);
+void golibevent_on_post(evutil_socket_t, short, void *);
+
+/* signal.c */
+int golibevent_signal_check(int signum);
+int golibevent_signal_new(struct golibevent_event *, int signum);
+int golibevent_signal_add(struct golibevent_event *);
+void golibevent_signal_del(struct golibevent_event *);
+int golibevent_signal_added(const struct golibevent_event *);
+void golibevent_signal_free(struct golibevent_event *);
+unsigned golibevent_signal_take(struct golibevent_event *);
+void golibevent_signal_give_back(struct golibevent_event *, unsigned n);
+void golibevent_sink_free(struct golibevent_base *);
+int golibevent_sink_surplus(struct golibevent_base *);
+
+#endif

@@ -1,0 +1,104 @@
+// Package own keeps what was made on a base, so that the base can free it first,
+// newest first, whatever package it comes from.
+package own
+
+import (
+	"runtime"
+	"sync"
+)
+
+// Set is the children of one parent. The zero Set is empty and open. All its
+// methods are safe from any goroutine.
+type Set struct {
+	mu     sync.Mutex
+	newest *Node
+	len    int
+	closed bool
+}
+
+// Node is a child's place in a Set. It is meant to be a field of the child.
+type Node struct {
+	// Close closes the child, which removes the node when it is freed.
+	Close func() error
+
+	set          *Set
+	newer, older *Node
+	closing      bool
+}
+
+// Of returns the set of a base. The package that makes bases sets it.
+var Of func(base any) *Set
+
+// Add makes n the newest child, and reports false when the set is closed.
+func (s *Set) Add(n *Node) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	n.set, n.older, n.newer = s, s.newest, nil
+	if s.newest != nil {
+		s.newest.newer = n
+	}
+	s.newest = n
+	s.len++
+	return true
+}
+
+// Remove takes n out of its set. To remove it again does nothing.
+func (n *Node) Remove() {
+	s := n.set
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n.newer == nil && s.newest != n {
+		return // out already
+	}
+	if n.newer != nil {
+		n.newer.older = n.older
+	} else {
+		s.newest = n.older
+	}
+	if n.older != nil {
+		n.older.newer = n.newer
+	}
+	n.newer, n.older = nil, nil
+	s.len--
+}
+
+// Len returns the number of children.
+func (s *Set) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.len
+}
+
+// CloseAll closes the set and every child, newest first, and returns when the last
+// of them is out: a child that is closed while a call is inside it leaves later.
+func (s *Set) CloseAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for n := s.newest; n != nil; n = s.newestOpen() {
+		n.closing = true
+		s.mu.Unlock()
+		_ = n.Close()
+		s.mu.Lock()
+	}
+	for s.newest != nil {
+		s.mu.Unlock()
+		runtime.Gosched()
+		s.mu.Lock()
+	}
+}
+
+// newestOpen returns the newest child that CloseAll has not closed.
+func (s *Set) newestOpen() *Node {
+	n := s.newest
+	for n != nil && n.closing {
+		n = n.older
+	}
+	return n
+}

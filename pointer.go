@@ -1,0 +1,48 @@
+package libevent
+
+// #include "callbacks.h"
+import "C"
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// Pointer returns the struct event_base *, for a C library that takes one. Other
+// packages' cgo types never match this package's, so it comes untyped and the
+// caller casts it in his own. It is valid until Close; nil after it.
+//
+// It is safe from any goroutine; what C does with it then is up to C.
+func (b *Base) Pointer() unsafe.Pointer {
+	if b.enter("event_base_new") != nil {
+		return nil
+	}
+	defer b.leave()
+	return unsafe.Pointer(b.c.base)
+}
+
+// BaseFromPointer borrows a struct event_base * that C owns. Events made on the
+// result live on the loop that C runs; Dispatch and Loop run it from Go, if C does
+// not. Close frees what was made on the result and leaves the C base alone: it must
+// come before C frees that.
+//
+// Whether goroutines other than the loop's may use the result is up to C: they may
+// when evthread_use_pthreads was called before event_base_new. This package calls
+// it when the program starts, which for a Go library inside a C program can be too
+// late. A nil pointer is EINVAL.
+func BaseFromPointer(base unsafe.Pointer) (*Base, error) {
+	if base == nil {
+		return nil, opError("event_base_new", syscall.EINVAL)
+	}
+	c, err := C.golibevent_base_borrow((*C.struct_event_base)(base))
+	return newBase(c, "event_base_new", err)
+}
+
+// goStrings copies a C array of strings that ends with NULL.
+func goStrings(p **C.char) []string {
+	var s []string
+	for ; p != nil && *p != nil; p = (**C.char)(unsafe.Add(unsafe.Pointer(p), unsafe.Sizeof(*p))) {
+		s = append(s, C.GoString(*p))
+	}
+	return s
+}
