@@ -101,20 +101,51 @@ golibevent_base_priority_init(struct golibevent_base *gb, int n)
 	return rc;
 }
 
-/* Frees the base, which must have no children left. */
-void
-golibevent_base_free(struct golibevent_base *gb)
+static void
+forget(struct golibevent_base *gb)
 {
-	golibevent_sink_free(gb);
-	if (gb->stop_ev != NULL)
-		event_free(gb->stop_ev);
-	if (gb->post_ev != NULL)
-		event_free(gb->post_ev);
-	if (!gb->borrowed)
-		event_base_free(gb->base);
 	pthread_mutex_destroy(&gb->mu);
 	free(gb->edges);
 	free(gb);
+}
+
+static void
+on_finalize(struct event *ev, void *arg)
+{
+	(void)ev;
+	forget(arg);
+}
+
+static void
+on_finalize_stop(struct event *ev, void *arg)
+{
+	(void)ev;
+	(void)arg;
+}
+
+/*
+ * Frees the base, which must have no children left. A borrowed one may be running: a
+ * callback of ours may even be the caller. What we keep of it then goes when that has
+ * returned, with the loop's next pass or with the base itself.
+ */
+void
+golibevent_base_free(struct golibevent_base *gb)
+{
+	struct event *stop_ev = gb->stop_ev, *post_ev = gb->post_ev;
+
+	golibevent_sink_free(gb);
+	if (gb->borrowed && stop_ev != NULL && post_ev != NULL) {
+		event_free_finalize(0, stop_ev, on_finalize_stop);
+		event_free_finalize(0, post_ev, on_finalize);
+		return;
+	}
+	if (stop_ev != NULL)
+		event_free(stop_ev);
+	if (post_ev != NULL)
+		event_free(post_ev);
+	if (!gb->borrowed)
+		event_base_free(gb->base);
+	forget(gb);
 }
 
 /* Takes the stop request back, with all its traces. */
