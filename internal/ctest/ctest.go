@@ -3,6 +3,7 @@ package ctest
 
 /*
 #cgo pkg-config: libevent_core
+#cgo CFLAGS: -Wall -Wextra
 #define _GNU_SOURCE
 #include <malloc.h>
 #include <stdint.h>
