@@ -1,0 +1,40 @@
+#!/bin/sh
+# Run the tests of the module under valgrind, which sees into the system's libevent:
+# reads and writes of freed memory, reads past the end, jumps on what nobody has set.
+#
+#	tools/valgrind.sh [package ...]
+#
+# VALGRIND_RUN is the pattern of the tests to run. Each is run with -test.short.
+set -eu
+
+go=${GO:-go}
+if [ "$(uname)" != Linux ]; then
+	echo 'valgrind: skipped, this is not Linux'
+	exit 0
+fi
+# From 1.25 on the Go runtime tells valgrind of its stacks and its heap.
+case $($go env GOVERSION) in
+go1.2[0-4]*)
+	echo 'valgrind: skipped, it needs Go 1.25'
+	exit 0
+	;;
+esac
+
+cd "$(dirname "$0")/.."
+# valgrind before 3.21 cannot read what Go writes as DWARF 5.
+nodwarf5=nodwarf5
+GOEXPERIMENT=$nodwarf5 $go env GOVERSION >/dev/null 2>&1 || nodwarf5=
+suppressions=$PWD/tools/valgrind.supp
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# shellcheck disable=SC2016 # a template
+[ $# -gt 0 ] || set -- $($go list -f '{{if and (or .TestGoFiles .XTestGoFiles) (or .CgoFiles (eq .Name "evnet"))}}{{.Dir}}{{end}}' ./...)
+for dir; do
+	echo "== ${dir#"$PWD"/}"
+	GOEXPERIMENT=$nodwarf5 $go test -C "$dir" -tags valgrind -c -o "$work/test"
+	# Preemption by signals would interrupt what valgrind has made slow for ever.
+	(cd "$dir" && GODEBUG=asyncpreemptoff=1 valgrind -q --error-exitcode=9 --leak-check=no \
+		--suppressions="$suppressions" \
+		"$work/test" -test.short -test.run "${VALGRIND_RUN:-.}" -test.timeout 15m)
+done
