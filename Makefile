@@ -1,0 +1,122 @@
+# make demo and make test are enough on a fresh machine: what builds installs first
+# what it needs. make check is what CI asks for beside the tests.
+
+GO ?= go
+export GO
+
+# A checkout in a container often belongs to somebody else, which git refuses.
+export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
+
+# Modules of their own, but for tools/, which checks the others.
+NESTED := $(patsubst ./%/go.mod,%,$(shell find . -name go.mod -not -path ./go.mod -not -path './tools/*' | sort))
+# Programs that are not, or not only, Go have a Makefile with a target test.
+FOREIGN := $(patsubst ./%/Makefile,%,$(shell find ./examples -name Makefile 2>/dev/null | sort))
+
+# Runs $(2) in every directory of $(1) and stops at the first that fails.
+each = @set -e; for dir in $(1); do echo "== $$dir"; (cd $$dir && $(2)); done
+
+.PHONY: help
+help:
+	@echo 'make deps    install what is needed with apt, apk, dnf or brew'
+	@echo 'make demo    an echo server under load, for three seconds'
+	@echo 'make test    the tests, with the race detector'
+	@echo 'make check   format, vet, lints, C warnings, asan, cgocheck2, valgrind'
+	@echo 'make bench   the benchmarks'
+	@echo 'make cover   test coverage, in cover.out'
+	@echo 'make docker  build both images and run CI in one of them'
+	@echo 'make fmt     format the Go code'
+
+.PHONY: deps deps-build deps-test
+deps:
+	@tools/deps.sh check
+deps-build:
+	@tools/deps.sh build
+deps-test:
+	@tools/deps.sh test
+
+.PHONY: demo
+demo: deps-build
+	$(GO) run ./examples/echo
+
+.PHONY: test
+test: deps-test
+	$(GO) test -race ./...
+	$(call each,$(NESTED),$(GO) test -race ./...)
+	$(call each,$(FOREIGN),$(MAKE) --no-print-directory test)
+
+.PHONY: bench
+bench: deps-test
+	$(GO) test -run '^$$' -bench . ./...
+	$(call each,$(wildcard bench),$(GO) test -run '^$$' -bench . ./...)
+
+.PHONY: cover
+cover: deps-test
+	$(GO) test -coverpkg=./... -coverprofile=cover.out ./...
+	$(GO) tool cover -func=cover.out | tail -n 1
+
+.PHONY: docker
+docker:
+	docker/check.sh
+
+bin/gofumpt bin/staticcheck &: tools/go.mod tools/go.sum
+	$(GO) build -C tools -o ../bin/ tool
+	@touch bin/gofumpt bin/staticcheck
+
+.PHONY: fmt
+fmt: bin/gofumpt
+	bin/gofumpt -w .
+
+# In this order: what takes long comes last.
+.PHONY: check
+check: check-fmt check-vet check-staticcheck check-lint check-c check-minimum \
+	check-asan check-cgocheck check-valgrind
+	@echo 'check: all is well'
+
+.PHONY: check-fmt
+check-fmt: bin/gofumpt
+	@unformatted=$$(bin/gofumpt -l .); if [ -n "$$unformatted" ]; then \
+		echo "make fmt has something to do for:"; echo "$$unformatted"; exit 1; fi
+
+.PHONY: check-vet
+check-vet: deps
+	$(GO) vet ./...
+	$(call each,$(NESTED) tools,$(GO) vet ./...)
+
+.PHONY: check-staticcheck
+check-staticcheck: deps bin/staticcheck
+	bin/staticcheck ./...
+	$(call each,$(NESTED) tools,$(CURDIR)/bin/staticcheck ./...)
+
+# House rules, written as tests: see tools/lint.
+.PHONY: check-lint
+check-lint: deps
+	cd tools && $(GO) test -count=1 ./...
+
+# The packages ask for -Wall -Wextra themselves. -Werror is for us alone: a user's
+# compiler may warn of something new.
+.PHONY: check-c
+check-c: deps
+	CGO_CFLAGS='-O2 -g -Werror' $(GO) build ./...
+	$(call each,$(NESTED),CGO_CFLAGS='-O2 -g -Werror' $(GO) vet ./...)
+
+# The Go version that go.mod promises.
+.PHONY: check-minimum
+check-minimum: deps
+	@minimum=go$$($(GO) list -m -f '{{.GoVersion}}').0; \
+	if GOTOOLCHAIN=$$minimum $(GO) version 2>/dev/null; then \
+		GOTOOLCHAIN=$$minimum $(GO) vet ./...; \
+	else \
+		echo "check-minimum: skipped, $$minimum is not to be had"; \
+	fi
+
+.PHONY: check-asan
+check-asan: deps
+	CC=gcc $(GO) test -asan -short ./...
+
+.PHONY: check-cgocheck
+check-cgocheck: deps
+	GOEXPERIMENT=cgocheck2 $(GO) test -short ./...
+
+.PHONY: check-valgrind
+check-valgrind: deps
+	tools/valgrind.sh
