@@ -50,7 +50,7 @@ package libevent
 
 /*
 #cgo pkg-config: libevent_core libevent_pthreads
-#cgo CFLAGS: -Wall -Wextra
+#cgo CFLAGS: -Wall -Wextra -Wno-unused-parameter
 #include "callbacks.h"
 #cgo noescape event_get_version
 #cgo nocallback event_get_version

@@ -3,7 +3,7 @@ package ctest
 
 /*
 #cgo pkg-config: libevent_core
-#cgo CFLAGS: -Wall -Wextra
+#cgo CFLAGS: -Wall -Wextra -Wno-unused-parameter
 #define _GNU_SOURCE
 #include <malloc.h>
 #include <stdint.h>
