@@ -92,19 +92,22 @@ check-staticcheck: deps bin/staticcheck
 check-lint: deps
 	cd tools && $(GO) test -count=1 ./...
 
-# The packages ask for -Wall -Wextra themselves. -Werror is for us alone: a user's
+# The packages ask for warnings themselves. -Werror is for us alone: a user's
 # compiler may warn of something new.
+STRICT := CGO_CFLAGS='-O2 -g -Werror'
+
 .PHONY: check-c
 check-c: deps
-	CGO_CFLAGS='-O2 -g -Werror' $(GO) build ./...
-	$(call each,$(NESTED),CGO_CFLAGS='-O2 -g -Werror' $(GO) vet ./...)
+	tools/cwarnings.sh
+	$(STRICT) $(GO) build ./...
+	$(call each,$(NESTED),$(STRICT) $(GO) build -o /dev/null ./...)
 
 # The Go version that go.mod promises.
 .PHONY: check-minimum
 check-minimum: deps
 	@minimum=go$$($(GO) list -m -f '{{.GoVersion}}').0; \
 	if GOTOOLCHAIN=$$minimum $(GO) version 2>/dev/null; then \
-		GOTOOLCHAIN=$$minimum $(GO) vet ./...; \
+		GOTOOLCHAIN=$$minimum $(GO) build ./...; \
 	else \
 		echo "check-minimum: skipped, $$minimum is not to be had"; \
 	fi
