@@ -47,7 +47,7 @@ test: deps-test
 .PHONY: bench
 bench: deps-test
 	$(GO) test -run '^$$' -bench . ./...
-	$(call each,$(wildcard bench),$(GO) test -run '^$$' -bench . ./...)
+	$(call each,$(wildcard bench),$(MAKE) --no-print-directory bench)
 
 .PHONY: cover
 cover: deps-test
@@ -74,7 +74,7 @@ check: check-fmt check-vet check-staticcheck check-lint check-c check-minimum \
 
 .PHONY: check-fmt
 check-fmt: bin/gofumpt
-	@unformatted=$$(bin/gofumpt -l .); if [ -n "$$unformatted" ]; then \
+	@unformatted=$$(bin/gofumpt -l .) || exit; if [ -n "$$unformatted" ]; then \
 		echo "make fmt has something to do for:"; echo "$$unformatted"; exit 1; fi
 
 .PHONY: check-vet
@@ -105,7 +105,7 @@ check-c: deps
 # The Go version that go.mod promises.
 .PHONY: check-minimum
 check-minimum: deps
-	@minimum=go$$($(GO) list -m -f '{{.GoVersion}}').0; \
+	@set -e; minimum=go$$($(GO) list -m -f '{{.GoVersion}}').0; \
 	if GOTOOLCHAIN=$$minimum $(GO) version 2>/dev/null; then \
 		GOTOOLCHAIN=$$minimum $(GO) build ./...; \
 	else \

@@ -34,9 +34,17 @@ for name in GOPROXY GOSUMDB GONOSUMDB; do
 	[ -z "${!name:-}" ] || environment+=(--env "$name=${!name}")
 done
 
-# A copy of the checkout, without what was built in it.
-in_copy='tar -C /src --exclude=./.git --exclude=./bin -cf - . | tar -C /work -xf - &&
-	cd /work && .ci/run'
+# checkout writes the files of the checkout as a tar, without what git ignores.
+checkout() {
+	local list
+	list=$(mktemp)
+	if git ls-files -z --cached --others --exclude-standard >"$list" 2>/dev/null; then
+		tar --null --files-from "$list" --ignore-failed-read -cf - 2>/dev/null
+	else
+		tar --exclude=./.git --exclude=./bin -cf - .
+	fi
+	rm "$list"
+}
 
 build() {
 	local target=$1 tag=$2
@@ -54,19 +62,16 @@ build() {
 	esac
 }
 
-# run [options] image command...: like docker run --rm.
+# run image command...: like docker run --rm --interactive.
 run() {
-	local options=() container status=0
-	while [ "${1#-}" != "$1" ]; do
-		options+=("$1" "$2")
-		shift 2
-	done
+	local image=$1 container status=0
+	shift
 	if [ "$engine" != buildah ]; then
-		"$engine" run --rm "${options[@]}" --entrypoint "$2" "$1" "${@:3}"
+		"$engine" run --rm --interactive "${environment[@]}" --entrypoint "$1" "$image" "${@:2}"
 		return
 	fi
-	container=$(buildah from --pull-never "$1")
-	buildah run --isolation chroot --network host "${options[@]}" "$container" -- "${@:2}" ||
+	container=$(buildah from --pull-never "$image")
+	buildah run --isolation chroot --network host "${environment[@]}" "$container" -- "$@" ||
 		status=$?
 	buildah rm "$container" >/dev/null
 	return "$status"
@@ -78,7 +83,7 @@ if [ "$engine" = none ]; then
 fi
 
 build ci "$ci"
-run "${environment[@]}" --volume "$PWD:/src:ro" "$ci" bash -c "$in_copy" </dev/null
+checkout | run "$ci" bash -c 'tar -xf - && .ci/run'
 build runtime "$runtime"
 run "$runtime" /usr/local/bin/libevent-echo </dev/null
 echo "check: $engine, $suite: all passed"

@@ -8,15 +8,19 @@ cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-$go list -f '{{if .CFiles}}{{.Dir}}{{end}}' ./... | while read -r dir; do
+dirs=$($go list -f '{{if .CFiles}}{{.Dir}}{{end}}' ./...)
+for dir in $dirs; do
 	cd "$dir"
 	pkgs=$(cat ./*.go | sed -n 's/^\(\/\/ \)\{0,1\}#cgo pkg-config: //p')
-	# shellcheck disable=SC2046,SC2086 # lists
-	set -- $(pkg-config --cflags $pkgs)
+	# shellcheck disable=SC2086 # a list
+	cflags=$(pkg-config --cflags $pkgs)
+	gofiles=$($go list -f '{{join .CgoFiles " "}}')
+	cfiles=$($go list -f '{{join .CFiles " "}}')
 	# This makes _cgo_export.h, with the prototypes of what Go exports.
-	# shellcheck disable=SC2046
-	$go tool cgo -objdir "$work" -- -I. "$@" $($go list -f '{{join .CgoFiles " "}}')
-	for file in $($go list -f '{{join .CFiles " "}}'); do
-		gcc -std=gnu99 -O2 -Wall -Wextra -Werror -I. -I"$work" "$@" -c -o /dev/null "$file"
+	# shellcheck disable=SC2086 # lists
+	$go tool cgo -objdir "$work" -- -I. $cflags $gofiles
+	for file in $cfiles; do
+		# shellcheck disable=SC2086 # a list
+		gcc -std=gnu99 -O2 -Wall -Wextra -Werror -I. -I"$work" $cflags -c -o /dev/null "$file"
 	done
 done

@@ -2,7 +2,7 @@
 # Run the tests of the module under valgrind, which sees into the system's libevent:
 # reads and writes of freed memory, reads past the end, jumps on what nobody has set.
 #
-#	tools/valgrind.sh [package ...]
+#	tools/valgrind.sh [directory ...]
 #
 # VALGRIND_RUN is the pattern of the tests to run. Each is run with -test.short.
 set -eu
@@ -28,10 +28,16 @@ suppressions=$PWD/tools/valgrind.supp
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# shellcheck disable=SC2016 # a template
-[ $# -gt 0 ] || set -- $($go list -f '{{if and (or .TestGoFiles .XTestGoFiles) (or .CgoFiles (eq .Name "evnet"))}}{{.Dir}}{{end}}' ./...)
+if [ $# = 0 ]; then
+	# Packages with tests that come to C, by themselves or through another.
+	# shellcheck disable=SC2016 # a template
+	dirs=$($go list -f '{{$dir := .Dir}}{{if or .TestGoFiles .XTestGoFiles -}}
+		{{range .Deps}}{{if eq . "runtime/cgo"}}{{$dir}}{{end}}{{end}}{{end}}' ./...)
+	# shellcheck disable=SC2086 # a list
+	set -- $dirs
+fi
 for dir; do
-	echo "== ${dir#"$PWD"/}"
+	echo "== $dir"
 	GOEXPERIMENT=$nodwarf5 $go test -C "$dir" -tags valgrind -c -o "$work/test"
 	# Preemption by signals would interrupt what valgrind has made slow for ever.
 	(cd "$dir" && GODEBUG=asyncpreemptoff=1 valgrind -q --error-exitcode=9 --leak-check=no \
