@@ -37,7 +37,7 @@ missing() {
 	has gcc || need "$1" gcc gcc gcc -
 	has make || need "$1" make make make make
 	has pkg-config || need "$1" pkg-config pkgconf pkgconf-pkg-config pkgconf
-	has_lib libevent_core libevent_pthreads && is_mended ||
+	{ has_lib libevent_core libevent_pthreads && is_mended; } ||
 		need "$1" libevent-dev libevent-dev libevent-devel libevent
 	[ "$level" = build ] && return
 	has_lib openssl || need "$1" libssl-dev openssl-dev openssl-devel openssl@3
