@@ -12,8 +12,9 @@ golibevent_use_threads(void)
 	return evthread_use_pthreads();
 }
 
-/* Breaks the loop if the request still stands. Its event has the best priority and
- * stays active across the start of a loop, which forgets a plain loopbreak. */
+/* Breaks the loop if the request still stands, which is served with that. Its event has
+ * the best priority and stays active across the start of a loop, which forgets a plain
+ * loopbreak. */
 static void
 on_stop(evutil_socket_t fd, short what, void *arg)
 {
@@ -21,7 +22,7 @@ on_stop(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (LOAD(&gb->stop) != 0)
+	if (EXCHANGE(&gb->stop, 0) != 0)
 		event_base_loopbreak(gb->base);
 }
 
@@ -189,13 +190,21 @@ golibevent_base_on_loop(struct golibevent_base *gb)
 	return on_loop(gb);
 }
 
-/* Ends the running loop, or the next one. */
+/*
+ * Ends the running loop, or the next one. A loop that C runs takes no request back when
+ * it ends, so there it is made in one way alone: in two it would end two loops.
+ */
 void
 golibevent_base_stop(struct golibevent_base *gb, unsigned why)
 {
-	__atomic_fetch_or(&gb->stop, why, __ATOMIC_SEQ_CST);
-	event_active(gb->stop_ev, EV_TIMEOUT, 1);
-	event_base_loopbreak(gb->base);
+	int run_by_c = gb->borrowed && !LOAD(&gb->running);
+
+	if (!run_by_c || !on_loop(gb)) {
+		__atomic_fetch_or(&gb->stop, why, __ATOMIC_SEQ_CST);
+		event_active(gb->stop_ev, EV_TIMEOUT, 1);
+	}
+	if (!run_by_c || on_loop(gb))
+		event_base_loopbreak(gb->base);
 }
 
 /* Withdraws a request that no loop has served. */
