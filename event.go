@@ -496,7 +496,7 @@ func (ev *Event) serve(what Events, v *C.struct_golibevent_verdict) {
 	switch {
 	case next == LEAVE:
 		ev.release(v)
-	case next != 0 || timeout != 0:
+	case (next != 0 || timeout != 0) && !ev.life.Closed():
 		if err := ev.decide(next, timeout, v); err != nil {
 			b.fail(opError("event_add", err))
 			v.stop = 1
