@@ -120,7 +120,6 @@ func (b *Base) Close() error {
 	b.life.Drain()
 	bases.Delete(b.handle)
 	C.golibevent_base_free(b.c)
-	b.c = nil
 	b.mu.Lock()
 	b.posts = nil
 	b.mu.Unlock()
@@ -396,6 +395,11 @@ func (b *Base) runPosts(stop *C.uchar) {
 		if next == len(round) {
 			return
 		}
+		// A borrowed base can have been closed by one of them.
+		if b.enter("event_active") != nil {
+			return
+		}
+		defer b.leave()
 		b.mu.Lock()
 		b.posts = append(round[next:len(round):len(round)], b.posts...)
 		tell := !b.posted
@@ -406,7 +410,7 @@ func (b *Base) runPosts(stop *C.uchar) {
 		}
 	}()
 	breaks := b.breaks.Load()
-	for next < len(round) && b.breaks.Load() == breaks {
+	for next < len(round) && b.breaks.Load() == breaks && !b.life.Closed() {
 		fn := round[next]
 		round[next] = nil
 		next++
