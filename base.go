@@ -201,6 +201,22 @@ func (b *Base) takeFailure() error {
 	return err
 }
 
+// Err returns what a callback has failed with since the last Err, Dispatch or Loop, and
+// forgets it: a *CallbackPanic, or the *Error of an event whose callback asked for
+// something impossible. After a Goexit in a callback it returns ErrBroken.
+//
+// Dispatch and Loop report failures themselves. A loop that C runs on a borrowed base
+// cannot: it is broken, event_base_dispatch returns 0 with event_base_got_break, and C
+// has Go ask Err.
+//
+// It is safe from any goroutine, also after Close.
+func (b *Base) Err() error {
+	if b.broken.Load() {
+		return &Error{"event_base_loop", ErrBroken}
+	}
+	return b.takeFailure()
+}
+
 // caught is deferred around every callback. It keeps a panic for the loop to report
 // and sets *stop, so that C breaks the loop. *returned says that there was none; with
 // neither, the goroutine is ending, and the loop with it.

@@ -24,12 +24,15 @@ func (b *Base) Pointer() unsafe.Pointer {
 // BaseFromPointer borrows a struct event_base * that C owns. Events made on the
 // result live on the loop that C runs; Dispatch and Loop run it from Go, if C does
 // not. Close frees what was made on the result and leaves the C base alone: it must
-// come before C frees that.
+// come before C frees that. A callback that fails breaks the loop that C runs, and Err
+// says why. Stop from another goroutine ends that loop after the callbacks of priority
+// 0 that are active already.
 //
-// Whether goroutines other than the loop's may use the result is up to C: they may
-// when evthread_use_pthreads was called before event_base_new. This package calls
-// it when the program starts, which for a Go library inside a C program can be too
-// late. A nil pointer is EINVAL.
+// C sets the number of priorities before this call, or leaves it alone. Whether
+// goroutines other than the loop's may use the result is up to C: they may when
+// evthread_use_pthreads was called before event_base_new. This package calls it when
+// the program starts, which for a Go library inside a C program can be too late. A
+// nil pointer is EINVAL.
 func BaseFromPointer(base unsafe.Pointer) (*Base, error) {
 	if base == nil {
 		return nil, opError("event_base_new", syscall.EINVAL)
