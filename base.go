@@ -203,7 +203,8 @@ func (b *Base) takeFailure() error {
 
 // Err returns what a callback has failed with since the last Err, Dispatch or Loop, and
 // forgets it: a *CallbackPanic, or the *Error of an event whose callback asked for
-// something impossible. After a Goexit in a callback it returns ErrBroken.
+// something impossible. After a Goexit in a callback it returns ErrBroken; on a thread
+// that C has made the Go runtime ends the process for one.
 //
 // Dispatch and Loop report failures themselves. A loop that C runs on a borrowed base
 // cannot: it is broken, event_base_dispatch returns 0 with event_base_got_break, and C
