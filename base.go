@@ -101,7 +101,8 @@ func (b *Base) leave() { b.life.Leave() }
 // It returns ErrRunning while a loop runs on the base, ErrBroken after a Goexit in a
 // callback, and nil when the base was closed before. Of a base of BaseFromPointer it
 // frees all but the C base, and may then be called while C runs its loop, also from a
-// callback.
+// callback, unless another goroutine is in Del for that callback's event: each would
+// wait for the other.
 //
 // Wraps: event_base_free
 func (b *Base) Close() error {
