@@ -1,9 +1,13 @@
 package libevent_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -11,79 +15,276 @@ import (
 	"github.com/go-libevent/libevent"
 )
 
-func TestSmoke(t *testing.T) {
-	b, err := libevent.New()
+// events shortens the signature of the many callbacks in these tests.
+type events = libevent.Events
+
+const (
+	// guardTime ends a test whose loop should have ended by itself.
+	guardTime = 10 * time.Second
+
+	// allEvents is everything that Event.Pending can report.
+	allEvents = libevent.EV_TIMEOUT | libevent.EV_READ | libevent.EV_WRITE |
+		libevent.EV_SIGNAL | libevent.EV_CLOSED
+)
+
+// children are what this binary does when a test starts it again, by name. They
+// return the exit status.
+var children = map[string]func() int{}
+
+const childVariable = "LIBEVENT_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if name := os.Getenv(childVariable); name != "" {
+		os.Exit(children[name]())
+	}
+	status := m.Run()
+	for what, count := range libevent.Alive {
+		if n := count(); n != 0 {
+			fmt.Fprintf(os.Stderr, "%d of type %s still alive after the tests\n", n, what)
+			status = 1
+		}
+	}
+	os.Exit(status)
+}
+
+// child returns a command that runs children[name].
+func child(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), childVariable+"="+name)
+	return cmd
+}
+
+// newBase makes a base that is closed when the test ends.
+func newBase(t testing.TB) *libevent.Base {
+	t.Helper()
+	return newBaseWith(t, nil)
+}
+
+// newBaseWith is newBase with a configuration.
+func newBaseWith(t testing.TB, cfg *libevent.Config) *libevent.Base {
+	t.Helper()
+	b, err := libevent.NewWithConfig(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := 0
-	_, err = b.AddTimer(time.Millisecond, func(what libevent.Events) (libevent.Events, time.Duration) {
-		n++
-		if n == 1 {
-			return 0, 2 * time.Millisecond
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil && !errors.Is(err, libevent.ErrBroken) {
+			t.Error(err)
 		}
-		if n == 5 {
-			return libevent.LEAVE, 0
-		}
-		return 0, 0
 	})
+	return b
+}
+
+// socketpair makes two connected non-blocking stream sockets, closed when the test
+// ends. It comes before newBase in a test, so that the base is closed first.
+func socketpair(t testing.TB) [2]int {
+	t.Helper()
+	p, err := syscall.Socketpair(syscall.AF_UNIX,
+		syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sigs := 0
-	_, err = b.AddSignal(syscall.SIGUSR1, func(what libevent.Events) (libevent.Events, time.Duration) {
-		sigs++
-		if sigs == 3 {
-			return libevent.LEAVE, 0
-		}
-		return what, 0
+	t.Cleanup(func() {
+		_ = syscall.Close(p[0])
+		_ = syscall.Close(p[1])
 	})
+	return p
+}
+
+// closeSocket closes the socket of fd and keeps the number for the test, whose cleanup
+// would otherwise close somebody else's descriptor.
+func closeSocket(t testing.TB, fd int) {
+	t.Helper()
+	null, err := syscall.Open(os.DevNull, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return
 	}
-	for range 3 {
-		syscall.Kill(syscall.Getpid(), syscall.SIGUSR1)
+	defer syscall.Close(null)
+	if err := syscall.Dup3(null, fd, syscall.O_CLOEXEC); err != nil {
+		t.Error(err)
 	}
-	var p [2]int
-	syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
-	fds, _ := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
-	p = fds
-	var ev *libevent.Event
-	ev, err = b.AddEvent(p[0], libevent.EV_READ, func(what libevent.Events) (libevent.Events, time.Duration) {
-		fmt.Println(what)
-		if what == libevent.EV_WRITE {
-			return libevent.LEAVE, 0
+}
+
+// send writes all of s to fd, which must have room for it.
+func send(t testing.TB, fd int, s string) {
+	t.Helper()
+	if n, err := syscall.Write(fd, []byte(s)); n != len(s) || err != nil {
+		t.Errorf("write of %d bytes: %d, %v", len(s), n, err)
+	}
+}
+
+// drain reads all that is waiting in fd.
+func drain(fd int) string {
+	var s []byte
+	var buf [4096]byte
+	for {
+		n, err := syscall.Read(fd, buf[:])
+		if err != nil || n == 0 {
+			return string(s)
 		}
-		var buf [10]byte
-		n, err := ev.Read(buf[:])
-		fmt.Println(n, err)
-		return libevent.EV_WRITE, 0
-	}, time.Second)
-	if err != nil {
-		t.Fatal(err)
+		s = append(s, buf[:n]...)
 	}
-	b.Post(func() { syscall.Write(p[1], []byte("hi")) })
+}
+
+// guard stops b, and fails the test, if the result is not called in guardTime.
+func guard(t testing.TB, b *libevent.Base) (done func()) {
+	timer := time.AfterFunc(guardTime, func() {
+		t.Error("the loop does not end")
+		_ = b.Stop()
+	})
+	return func() { timer.Stop() }
+}
+
+// loop is b.Loop under a guard.
+func loop(t testing.TB, b *libevent.Base, flags libevent.LoopFlags) error {
+	defer guard(t, b)()
+	return b.Loop(flags)
+}
+
+// dispatch runs b's loop until it ends by itself, which it must.
+func dispatch(t testing.TB, b *libevent.Base) {
+	t.Helper()
+	defer guard(t, b)()
 	if err := b.Dispatch(); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Println(n, sigs, b.NumEvents(7))
-	b.AddTimer(time.Millisecond, func(libevent.Events) (libevent.Events, time.Duration) { panic("x") })
-	func() {
-		defer func() { fmt.Println(recover().(*libevent.CallbackPanic).Value) }()
-		b.Dispatch()
-	}()
-	b.AddTimer(time.Millisecond, func(libevent.Events) (libevent.Events, time.Duration) { return 77777, 0 })
-	b.Stop()
-	fmt.Println(b.Dispatch())
-	func() {
-		defer func() { fmt.Println(recover().(*libevent.CallbackPanic).Value) }()
-		b.Dispatch()
-	}()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-	defer cancel()
-	b.Close()
-	b, _ = libevent.New()
-	b.AddTimer(time.Hour, func(libevent.Events) (libevent.Events, time.Duration) { return 0, 0 })
-	fmt.Println(b.Run(ctx))
-	fmt.Println(b.Close(), b.Close(), errors.Is(b.Dispatch(), libevent.ErrClosed))
+}
+
+// background runs b's loop on a goroutine of its own until the result is called,
+// which a cleanup also does. The loop waits for events that have yet to be made.
+func background(t testing.TB, b *libevent.Base) (stop func()) {
+	ended := make(chan error, 1)
+	go func() { ended <- b.Loop(libevent.EVLOOP_NO_EXIT_ON_EMPTY) }()
+	stop = sync.OnceFunc(func() {
+		defer guard(t, b)()
+		if err := b.Stop(); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	// Nobody's Stop comes before the loop has begun.
+	wait(t, "the loop to start", onLoop(t, b, func() {}))
+	return stop
+}
+
+// onLoop posts fn and returns a channel that is closed when it has run.
+func onLoop(t testing.TB, b *libevent.Base, fn func()) <-chan struct{} {
+	ran := make(chan struct{})
+	if err := b.Post(func() { defer close(ran); fn() }); err != nil {
+		t.Error(err)
+	}
+	return ran
+}
+
+// wait waits for a channel, at most guardTime.
+func wait[T any](t testing.TB, what string, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(guardTime):
+		t.Fatal("waited in vain for ", what)
+	}
+	return v
+}
+
+// isErrno fails the test unless err is an *Error whose reason is errno.
+func isErrno(t testing.TB, err error, errno error) {
+	t.Helper()
+	var e *libevent.Error
+	if !errors.As(err, &e) || !errors.Is(err, errno) {
+		t.Errorf("error %v (%T), want %v", err, err, errno)
+	}
+}
+
+// leave is a callback that ends its event.
+func leave(events) (events, time.Duration) { return libevent.LEAVE, 0 }
+
+// keep is a callback that changes nothing.
+func keep(events) (events, time.Duration) { return 0, 0 }
+
+// backends are the kinds of base that most behaviour is the same on.
+var backends = []struct {
+	name string
+	cfg  libevent.Config
+}{
+	{"epoll", libevent.Config{Avoid: []string{"poll", "select"}}},
+	{"poll", libevent.Config{Avoid: []string{"epoll", "select"}}},
+	{"select", libevent.Config{Avoid: []string{"epoll", "poll"}}},
+	{"changelist", libevent.Config{
+		Avoid: []string{"poll", "select"},
+		Flags: libevent.EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST,
+	}},
+	{"precise", libevent.Config{Flags: libevent.EVENT_BASE_FLAG_PRECISE_TIMER}},
+	{"nolock", libevent.Config{Flags: libevent.EVENT_BASE_FLAG_NOLOCK}},
+}
+
+// forEachBackend runs fn with a configuration for each backend of the system and each
+// flag that changes how the loop works.
+func forEachBackend(t *testing.T, fn func(t *testing.T, cfg *libevent.Config)) {
+	for _, backend := range backends {
+		supported := libevent.SupportedMethods()
+		if len(backend.cfg.Avoid) > 0 {
+			supported = slices.DeleteFunc(supported, func(name string) bool {
+				return slices.Contains(backend.cfg.Avoid, name)
+			})
+		}
+		if len(supported) == 0 {
+			continue
+		}
+		cfg := backend.cfg
+		t.Run(backend.name, func(t *testing.T) { fn(t, &cfg) })
+	}
+}
+
+// openFiles counts the process's descriptors.
+func openFiles(t testing.TB) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("needs /proc/self/fd: ", err)
+	}
+	return len(entries)
+}
+
+// Upstream: main/version
+func TestVersionsAgree(t *testing.T) {
+	if v := libevent.Version(); !regexp.MustCompile(`^2\.\d+\.\d+`).MatchString(v) {
+		t.Errorf("Version is %q", v)
+	}
+	var major, minor, patch uint32
+	if _, err := fmt.Sscanf(libevent.Version(), "%d.%d.%d", &major, &minor, &patch); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := libevent.VersionNumber()>>8, major<<16|minor<<8|patch; got != want {
+		t.Errorf("VersionNumber is %#x, want %#x for %s", got, want, libevent.Version())
+	}
+	if libevent.HeaderVersion() != libevent.Version() {
+		t.Errorf("built with %s, runs with %s", libevent.HeaderVersion(), libevent.Version())
+	}
+}
+
+// Upstream: main/methods
+func TestSupportedMethodsCanBeAvoided(t *testing.T) {
+	methods := libevent.SupportedMethods()
+	if len(methods) == 0 {
+		t.Fatal("no methods")
+	}
+	first := newBase(t).Method()
+	if !slices.Contains(methods, first) {
+		t.Errorf("%q is not among %q", first, methods)
+	}
+	if len(methods) > 1 {
+		second := newBaseWith(t, &libevent.Config{Avoid: []string{first}}).Method()
+		if second == first || !slices.Contains(methods, second) {
+			t.Errorf("%q although %q is avoided", second, first)
+		}
+	}
+	_, err := libevent.NewWithConfig(&libevent.Config{Avoid: methods})
+	if err == nil || errors.As(err, new(syscall.Errno)) {
+		t.Errorf("with every method avoided: %v", err)
+	}
 }

@@ -46,10 +46,6 @@ func addTimer(t *testing.T, b *libevent.Base, d time.Duration, fn libevent.Event
 	return ev
 }
 
-func leave(libevent.Events) (libevent.Events, time.Duration) { return libevent.LEAVE, 0 }
-
-func stay(libevent.Events) (libevent.Events, time.Duration) { return 0, 0 }
-
 func TestBaseFromPointerNil(t *testing.T) {
 	if b, err := libevent.BaseFromPointer(nil); b != nil || !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("BaseFromPointer(nil) = %v, %v; want EINVAL", b, err)
@@ -231,7 +227,7 @@ func TestBorrowedErr(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			host, guest := borrow(t)
 			addTimer(t, guest, 0, test.fn)
-			other := addTimer(t, host, time.Hour, stay)
+			other := addTimer(t, host, time.Hour, keep)
 			if err := host.Dispatch(); err != nil {
 				t.Fatalf("Dispatch = %v: the failure is the guest's", err)
 			}
@@ -296,7 +292,7 @@ func TestBorrowedStop(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			host, guest := borrow(t)
-			forever := addTimer(t, host, time.Hour, stay)
+			forever := addTimer(t, host, time.Hour, keep)
 			if err := test.stop(host, guest); err != nil {
 				t.Fatal(err)
 			}
