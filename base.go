@@ -487,8 +487,9 @@ func (b *Base) Priorities() int {
 	return int(C.event_base_get_npriorities(b.c.base))
 }
 
-// NumEvents counts the events of the kinds that flags name. An event with a
-// descriptor and a timeout counts twice, as in C. Unknown flags count nothing.
+// NumEvents counts the events of the kinds that flags name. EVENT_BASE_COUNT_ADDED
+// counts an event with a descriptor and a timeout twice, and once more while it is
+// active, as in C. Unknown flags count nothing.
 //
 // Wraps: event_base_get_num_events
 func (b *Base) NumEvents(flags CountFlags) int {
