@@ -153,10 +153,13 @@ golibevent_base_free(struct golibevent_base *gb)
 static unsigned
 end_stop(struct golibevent_base *gb)
 {
-	unsigned why = EXCHANGE(&gb->stop, 0);
+	unsigned why;
 
+	pthread_mutex_lock(&gb->mu);
+	why = EXCHANGE(&gb->stop, 0);
 	if (why != 0)
 		event_del(gb->stop_ev);
+	pthread_mutex_unlock(&gb->mu);
 	return why;
 }
 
@@ -191,28 +194,34 @@ golibevent_base_on_loop(struct golibevent_base *gb)
 }
 
 /*
- * Ends the running loop, or the next one. A loop that C runs takes no request back when
- * it ends, so there it is made in one way alone: in two it would end two loops.
+ * Ends the running loop, or the next one. The mutex makes the steps one: a loop that
+ * sees the request as it ends must not leave a part of it to the next. A loop that C
+ * runs takes no request back when it ends, so there it is made in one way alone: in two
+ * it would end two loops.
  */
 void
 golibevent_base_stop(struct golibevent_base *gb, unsigned why)
 {
 	int run_by_c = gb->borrowed && !LOAD(&gb->running);
 
+	pthread_mutex_lock(&gb->mu);
 	if (!run_by_c || !on_loop(gb)) {
 		__atomic_fetch_or(&gb->stop, why, __ATOMIC_SEQ_CST);
 		event_active(gb->stop_ev, EV_TIMEOUT, 1);
 	}
 	if (!run_by_c || on_loop(gb))
 		event_base_loopbreak(gb->base);
+	pthread_mutex_unlock(&gb->mu);
 }
 
 /* Withdraws a request that no loop has served. */
 void
 golibevent_base_unstop(struct golibevent_base *gb, unsigned why)
 {
-	if ((__atomic_and_fetch(&gb->stop, ~why, __ATOMIC_SEQ_CST)) == 0)
+	pthread_mutex_lock(&gb->mu);
+	if (__atomic_and_fetch(&gb->stop, ~why, __ATOMIC_SEQ_CST) == 0)
 		event_del(gb->stop_ev);
+	pthread_mutex_unlock(&gb->mu);
 }
 
 int

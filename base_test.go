@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -1354,4 +1356,46 @@ func TestBorrowedBase(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	})
+}
+
+// One Stop ends one Dispatch, however soon the next one begins.
+func TestStopEndsOneDispatch(t *testing.T) {
+	rounds := 50_000
+	if testing.Short() || raceEnabled {
+		rounds = 1000
+	}
+	b := newBase(t)
+	if _, err := b.AddTimer(faraway, keep); err != nil {
+		t.Fatal(err)
+	}
+	var returns atomic.Int64
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		for !done.Load() {
+			if err := b.Dispatch(); err != nil {
+				t.Error(err)
+			}
+			returns.Add(1)
+		}
+	}()
+	defer guard(t, b)()
+	for i := range rounds {
+		if err := b.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		for returns.Load() <= int64(i) {
+			time.Sleep(0)
+		}
+	}
+	if got := returns.Load(); got != int64(rounds) {
+		t.Errorf("%d Stops ended %d Dispatches", rounds, got)
+	}
+	done.Store(true)
+	if err := b.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
 }
