@@ -135,19 +135,23 @@ add(struct golibevent_event *w, int64_t us)
 	struct golibevent_base *gb = w->gb;
 	struct timeval tv = timeval_of(us);
 	const struct timeval *tvp = &tv;
+	short io = event_get_events(w->ev) & IO;
 	int i;
 
 	errno = 0;
+	/* Of an event whose timeout is due but not told yet, event_add would watch
+	 * the timeout alone. */
+	if (io != 0 && event_pending(w->ev, io | EV_TIMEOUT, NULL) == EV_TIMEOUT)
+		event_del_noblock(w->ev);
 	if (us < 0) {
 		/* event_add without a timeout would keep the old interval, and
 		 * event_remove_timer drops it only while it is pending. */
-		if (LOAD(&w->interval) >= 0) {
-			if (event_pending(w->ev, EV_TIMEOUT, NULL) == 0) {
-				tv = timeval_of((int64_t)86400 * 1000000);
-				if (event_add(w->ev, &tv) == -1)
-					return -1;
-			}
+		if (w->has_interval) {
+			tv = timeval_of((int64_t)86400 * 1000000);
+			if (event_add(w->ev, &tv) == -1)
+				return -1;
 			event_remove_timer(w->ev);
+			w->has_interval = 0;
 		}
 		tvp = NULL;
 	} else {
@@ -157,6 +161,7 @@ add(struct golibevent_event *w, int64_t us)
 				break;
 			}
 		}
+		w->has_interval = us > 0;
 	}
 	/* A signal's stand-in has nothing to wait for but the timeout. */
 	return w->signal != NULL && tvp == NULL ? 0 : event_add(w->ev, tvp);
@@ -303,6 +308,7 @@ golibevent_event_remove_timer(struct golibevent_event *w)
 
 	pthread_mutex_lock(&gb->mu);
 	errno = 0;
+	/* It drops libevent's interval too, but only of a timeout that is pending. */
 	rc = event_remove_timer(w->ev);
 	STORE(&w->interval, -1);
 	pthread_mutex_unlock(&gb->mu);
@@ -328,7 +334,8 @@ golibevent_event_pending(struct golibevent_event *w, short what, int64_t *deadli
 	short pending;
 
 	pthread_mutex_lock(&w->gb->mu);
-	pending = event_pending(w->ev, what, &tv);
+	/* An event that never had a timeout can be active with EV_TIMEOUT. */
+	pending = event_pending(w->ev, what, LOAD(&w->interval) < 0 ? NULL : &tv);
 	if (w->signal != NULL && golibevent_signal_added(w))
 		pending |= what & EV_SIGNAL;
 	pthread_mutex_unlock(&w->gb->mu);
@@ -385,6 +392,7 @@ reassign(struct golibevent_event *w, short events, int64_t us)
 		return -1;
 	event_priority_set(ev, priority);
 	STORE(&w->interval, -1);
+	w->has_interval = 0;
 	return arm(w, us);
 }
 

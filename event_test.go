@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -1931,5 +1932,108 @@ func TestAddCloseLeavesNothing(t *testing.T) {
 	}
 	if got := b.NumEvents(libevent.EVENT_BASE_COUNT_ADDED); got != 0 {
 		t.Errorf("%d events added", got)
+	}
+}
+
+// RemoveTimer ends the timeout for good, also of an event that is not pending.
+func TestRemoveTimerWhileNotPending(t *testing.T) {
+	p := socketpair(t)
+	b := newBase(t)
+	ev, err := b.AddEvent(p[0], libevent.EV_READ, keep, soon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ev.Del(); err != nil {
+		t.Fatal(err)
+	}
+	if err := ev.RemoveTimer(); err != nil {
+		t.Fatal(err)
+	}
+	if err := ev.Add(none); err != nil {
+		t.Fatal(err)
+	}
+	send(t, p[1], "x")
+	if err := loop(t, b, libevent.EVLOOP_ONCE); err != nil {
+		t.Fatal(err)
+	}
+	if got := ev.Pending(allEvents); got != libevent.EV_READ {
+		t.Errorf("pending %v after a read", got)
+	}
+}
+
+// An event whose timeout is due, but has not been told, can be added again: the
+// timeout is replaced and the descriptor still watched.
+func TestAddWhileTheTimeoutIsDue(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
+		for _, timeout := range []time.Duration{none, faraway} {
+			p := socketpair(t)
+			b := newBaseWith(t, cfg)
+			var ev *libevent.Event
+			if _, err := b.AddTimer(soon, func(events) (events, time.Duration) {
+				if ev.Pending(libevent.EV_TIMEOUT) == 0 {
+					t.Error("the timeout is not due")
+				}
+				if err := ev.Add(timeout); err != nil {
+					t.Error(err)
+				}
+				want := libevent.EV_READ
+				if timeout > 0 {
+					want |= libevent.EV_TIMEOUT
+				}
+				if got := ev.Pending(allEvents); got != want {
+					t.Errorf("pending %v after Add, want %v", got, want)
+				}
+				send(t, p[1], "x")
+				return libevent.LEAVE, 0
+			}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * soon) // the clock's grain, for their order
+			var got []events
+			ev, err := b.AddEvent(p[0], libevent.EV_READ, func(what events) (events, time.Duration) {
+				got = append(got, what)
+				return libevent.LEAVE, 0
+			}, soon)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(20 * soon)
+			guardEvent, err := b.AddTimer(guardTime/5, func(events) (events, time.Duration) {
+				t.Error("the descriptor is not watched")
+				return libevent.LEAVE, 0
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := loop(t, b, libevent.EVLOOP_ONCE); err != nil {
+				t.Fatal(err)
+			}
+			if len(got) == 0 {
+				if err := loop(t, b, libevent.EVLOOP_ONCE); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := guardEvent.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, []events{libevent.EV_READ}) {
+				t.Errorf("called with %v", got)
+			}
+		}
+	})
+}
+
+// An activation with EV_TIMEOUT is no deadline.
+func TestDeadlineOfAnActivation(t *testing.T) {
+	b := newBase(t)
+	ev, err := b.NewEvent(-1, 0, keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ev.Activate(libevent.EV_TIMEOUT); err != nil {
+		t.Fatal(err)
+	}
+	if deadline, ok := ev.Deadline(); ok {
+		t.Errorf("deadline %v", deadline)
 	}
 }

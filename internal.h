@@ -25,7 +25,10 @@ struct golibevent_event {
 	struct golibevent_signal *signal;
 	unsigned char armed;		/* atomic: added, and not deleted since */
 	unsigned char running;		/* in its callback; the loop's thread only */
-	unsigned char dead;		/* freed: nothing may arm it; under gb->mu */
+	/* Under gb->mu. */
+	unsigned char dead;		/* freed: nothing may arm it */
+	unsigned char has_interval;	/* libevent remembers a timeout */
+	unsigned deleting;		/* calls of golibevent_event_del that wait */
 };
 
 /* The base whose loop this thread is in, or NULL. */
@@ -59,7 +62,6 @@ void golibevent_on_signal(evutil_socket_t, short, void *);
 void golibevent_on_post(evutil_socket_t, short, void *);
 
 /* signal.c */
-int golibevent_signal_check(int signum);
 int golibevent_signal_new(struct golibevent_event *, int signum);
 int golibevent_signal_add(struct golibevent_event *);
 void golibevent_signal_del(struct golibevent_event *);
