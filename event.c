@@ -201,10 +201,15 @@ golibevent_event_new_add(struct golibevent_base *gb, int fd, short events, uintp
     int64_t us)
 {
 	struct golibevent_event *w = golibevent_event_new(gb, fd, events, handle);
-	int err;
+	int rc, err;
 
-	if (w != NULL && golibevent_event_add(w, us) == -1) {
-		err = errno;
+	if (w == NULL)
+		return NULL;
+	pthread_mutex_lock(&gb->mu);
+	rc = arm(w, us);
+	err = errno;
+	pthread_mutex_unlock(&gb->mu);
+	if (rc == -1) {
 		golibevent_event_free(w);
 		errno = err;
 		return NULL;
@@ -216,10 +221,15 @@ int
 golibevent_event_add(struct golibevent_event *w, int64_t us)
 {
 	struct golibevent_base *gb = w->gb;
-	int rc, err;
+	int rc = 0, err;
 
 	pthread_mutex_lock(&gb->mu);
-	rc = arm(w, us);
+	/* The descriptor may have been closed since the event was made or deleted,
+	 * and not every backend says so. */
+	if (!w->armed && event_get_events(w->ev) & IO)
+		rc = check_fd(gb, event_get_fd(w->ev));
+	if (rc == 0)
+		rc = arm(w, us);
 	err = errno;
 	pthread_mutex_unlock(&gb->mu);
 	errno = err;

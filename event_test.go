@@ -2037,3 +2037,25 @@ func TestDeadlineOfAnActivation(t *testing.T) {
 		t.Errorf("deadline %v", deadline)
 	}
 }
+
+// Add finds a descriptor that was closed since the event was made, on every backend.
+func TestAddOfAClosedDescriptor(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
+		p := socketpair(t)
+		fd, err := syscall.Dup(p[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := newBaseWith(t, cfg)
+		ev, err := b.NewEvent(fd, libevent.EV_READ, keep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		syscall.Close(fd)
+		isErrno(t, ev.Add(0), syscall.EBADF)
+		if got := ev.Pending(allEvents); got != 0 {
+			t.Errorf("pending %v", got)
+		}
+		dispatch(t, b)
+	})
+}
