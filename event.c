@@ -238,7 +238,8 @@ golibevent_event_add(struct golibevent_event *w, int64_t us)
 
 /*
  * Makes the event not pending. From another thread it waits until the event's
- * callback has returned, and then undoes what that asked for.
+ * callback has returned, whose result then counts for nothing. If the event was added
+ * again meanwhile the callback may have come again, so the wait is repeated.
  */
 int
 golibevent_event_del(struct golibevent_event *w)
@@ -249,12 +250,18 @@ golibevent_event_del(struct golibevent_event *w)
 	pthread_mutex_lock(&gb->mu);
 	errno = 0;
 	rc = disarm(w);
-	pthread_mutex_unlock(&gb->mu);
-	if (on_loop(gb))
+	if (on_loop(gb)) {
+		pthread_mutex_unlock(&gb->mu);
 		return rc;
-	event_del(w->ev);
-	pthread_mutex_lock(&gb->mu);
-	disarm(w);
+	}
+	w->deleting++;
+	do {
+		disarm(w);
+		pthread_mutex_unlock(&gb->mu);
+		event_del(w->ev);
+		pthread_mutex_lock(&gb->mu);
+	} while (w->armed);
+	w->deleting--;
 	pthread_mutex_unlock(&gb->mu);
 	/* The loop does not notice by itself that its last timer has gone. */
 	if (LOAD(&gb->running) || gb->borrowed)
@@ -437,7 +444,8 @@ golibevent_event_settle(struct golibevent_event *w, const struct golibevent_verd
 	pthread_mutex_lock(&gb->mu);
 	us = v->set_timeout ? v->timeout : LOAD(&w->interval);
 	errno = 0;
-	if (!w->dead)	/* else closed from another thread since the return */
+	/* Else closed from another thread since the return, or being deleted. */
+	if (!w->dead && w->deleting == 0)
 		rc = same ? arm(w, us) : reassign(w, v->events, us);
 	err = errno != 0 ? errno : EINVAL;
 	pthread_mutex_unlock(&gb->mu);

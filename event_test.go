@@ -5,10 +5,11 @@ import (
 	"io"
 	"math"
 	"os"
-	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -1784,11 +1785,11 @@ func TestReadWriteReturns(t *testing.T) {
 		t.Fatal(err)
 	}
 	try("timer", timer.Read, buf, 0, syscall.EBADF)
-	signal, err := b.NewEvent(int(syscall.SIGUSR1), libevent.EV_SIGNAL, keep)
+	sig, err := b.NewEvent(int(syscall.SIGUSR1), libevent.EV_SIGNAL, keep)
 	if err != nil {
 		t.Fatal(err)
 	}
-	try("signal", signal.Write, buf, 0, syscall.EBADF)
+	try("signal", sig.Write, buf, 0, syscall.EBADF)
 
 	if err := syscall.SetNonblock(p[1], false); err != nil {
 		t.Fatal(err)
@@ -2058,4 +2059,55 @@ func TestAddOfAClosedDescriptor(t *testing.T) {
 		}
 		dispatch(t, b)
 	})
+}
+
+// After Del off the loop the callback does not run, and the event is not pending,
+// whatever a callback that was running has returned.
+func TestDelWaitsAndWins(t *testing.T) {
+	rounds := 3000
+	if testing.Short() || raceEnabled {
+		rounds = 500
+	}
+	p := socketpair(t)
+	send(t, p[1], "x")
+	b := newBase(t)
+	var inside atomic.Bool
+	called := make(chan bool, 1)
+	n := 0
+	ev, err := b.NewEvent(p[0], libevent.EV_READ, func(events) (events, time.Duration) {
+		inside.Store(true)
+		defer inside.Store(false)
+		select {
+		case called <- true:
+		default:
+		}
+		for range n % 10 {
+			runtime.Gosched()
+		}
+		if n++; n%2 == 0 {
+			return libevent.EV_READ, faraway
+		}
+		return libevent.EV_READ | libevent.EV_WRITE, 0
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := background(t, b)
+	for range rounds {
+		if err := ev.Add(0); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, "the callback", called)
+		if err := ev.Del(); err != nil {
+			t.Fatal(err)
+		}
+		if inside, pending := inside.Load(), ev.Pending(allEvents); inside || pending != 0 {
+			t.Fatalf("after Del: callback running %v, pending %v", inside, pending)
+		}
+		select { // of the calls since
+		case <-called:
+		default:
+		}
+	}
+	stop()
 }
