@@ -30,10 +30,8 @@ call(struct golibevent_event *w, short what)
 
 	golibeventOnEvent(w->handle, what, &v);
 	err = golibevent_event_settle(w, &v);
-	if (err != 0) {
-		golibeventRearmFailed(w->handle, err, &golibevent_loop);
+	if (err != 0 && golibeventRearmFailed(w->handle, err, &golibevent_loop))
 		event_base_loopbreak(w->gb->base);
-	}
 }
 
 void

@@ -32,16 +32,17 @@ func golibeventOnEvent(handle C.uintptr_t, what C.short, v *C.struct_golibevent_
 // An event that could not be armed as its callback asked is closed.
 //
 //export golibeventRearmFailed
-func golibeventRearmFailed(handle C.uintptr_t, number C.int, loop **C.struct_golibevent_base) {
+func golibeventRearmFailed(handle C.uintptr_t, number C.int, loop **C.struct_golibevent_base) (stop C.uchar) {
 	ev := events.Get(uintptr(handle))
 	if ev == nil {
-		return
+		return 0
 	}
 	if *loop != ev.base.c {
 		defer ev.base.inLoop(loop)()
 	}
 	ev.base.fail(opError("event_add", syscall.Errno(number)))
 	_ = ev.Close()
+	return 1
 }
 
 //export golibeventOnPost
