@@ -454,7 +454,9 @@ func (b *Base) Method() string {
 func (b *Base) Features() Features { return b.features }
 
 // SetPriorities sets the number of priorities, 1 to 255. It is meant for a new base:
-// it returns EINVAL for other numbers, and when something has been made on the base.
+// it returns EINVAL for other numbers, and when something has been made on the base or
+// a LoopExit, Stop or Post waits; for fewer than a borrowed base has; and ErrRunning
+// while the loop runs.
 //
 // Wraps: event_base_priority_init
 func (b *Base) SetPriorities(n int) error {
@@ -466,8 +468,19 @@ func (b *Base) SetPriorities(n int) error {
 		return err
 	}
 	defer b.leave()
-	// libevent aborts when an event's priority is beyond the last one.
-	if b.children.Len() > 0 && n != int(C.event_base_get_npriorities(b.c.base)) {
+	// libevent would free the queue that the loop is in.
+	if b.running.Load() || C.golibevent_base_on_loop(b.c) != 0 {
+		return &Error{op, ErrRunning}
+	}
+	// libevent aborts when an event's priority is beyond the last one, and of a
+	// borrowed base's events only C knows.
+	now := int(C.event_base_get_npriorities(b.c.base))
+	switch {
+	case n == now:
+		return nil
+	case n < now && b.c.borrowed != 0,
+		b.children.Len() > 0,
+		C.event_base_get_num_events(b.c.base, C.EVENT_BASE_COUNT_ADDED) > 0:
 		return opError(op, syscall.EINVAL)
 	}
 	if rc, err := C.golibevent_base_priority_init(b.c, C.int(n)); rc == -1 {

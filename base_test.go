@@ -1399,3 +1399,30 @@ func TestStopEndsOneDispatch(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// What a LoopExit has made on the base has a priority too.
+func TestSetPrioritiesAfterLoopExit(t *testing.T) {
+	b := newBaseWith(t, &libevent.Config{Priorities: 5})
+	if err := b.LoopExit(soon); err != nil {
+		t.Fatal(err)
+	}
+	isErrno(t, b.SetPriorities(1), syscall.EINVAL)
+	dispatch(t, b)
+	if err := b.SetPriorities(1); err != nil {
+		t.Error(err)
+	}
+}
+
+// In a callback libevent is in the middle of its queues.
+func TestSetPrioritiesInTheLoop(t *testing.T) {
+	b := newBase(t)
+	for range 2 {
+		if err := b.Post(func() { isErrno(t, b.SetPriorities(9), libevent.ErrRunning) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dispatch(t, b)
+	if got := b.Priorities(); got != 1 {
+		t.Errorf("%d priorities", got)
+	}
+}
