@@ -1426,3 +1426,107 @@ func TestSetPrioritiesInTheLoop(t *testing.T) {
 		t.Errorf("%d priorities", got)
 	}
 }
+
+// A borrowed base may be closed in its own callbacks. What it has waiting is dropped,
+// and what the callback does then is of no consequence, but for a panic.
+func TestCloseOfABorrowedBaseInItsCallback(t *testing.T) {
+	for _, kind := range []string{"post", "timer"} {
+		for _, panics := range []bool{false, true} {
+			owner := newBase(t)
+			b, err := libevent.BaseFromPointer(owner.Pointer())
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			closes := func() {
+				n++
+				if err := b.Close(); err != nil {
+					t.Error(err)
+				}
+				isErrno(t, b.Post(func() {}), libevent.ErrClosed)
+				if panics {
+					panic("after Close")
+				}
+			}
+			if kind == "timer" {
+				if _, err := b.AddTimer(0, func(events) (events, time.Duration) {
+					closes()
+					return libevent.EV_TIMEOUT, faraway
+				}); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				for range 2 {
+					if err := b.Post(closes); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if _, err := b.AddTimer(5*soon, keep); err != nil {
+				t.Fatal(err)
+			}
+			dispatch(t, owner)
+			if err := b.Err(); (err != nil) != panics || owner.GotBreak() != panics {
+				t.Errorf("Err is %v, break %v", err, owner.GotBreak())
+			}
+			dispatch(t, owner)
+			if n != 1 {
+				t.Errorf("%s: %d calls", kind, n)
+			}
+		}
+	}
+}
+
+// A borrowed base may be closed while one of its callbacks runs on another goroutine.
+func TestCloseOfABorrowedBaseDuringItsCallback(t *testing.T) {
+	owner := newBase(t)
+	stop := background(t, owner)
+	for _, result := range []events{libevent.EV_READ, libevent.LEAVE, 0, 0x4000} {
+		p := socketpair(t)
+		b, err := libevent.BaseFromPointer(owner.Pointer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, out := make(chan bool, 1), make(chan bool)
+		if _, err := b.AddEvent(p[0], libevent.EV_WRITE, func(events) (events, time.Duration) {
+			in <- true
+			<-out
+			if result == 0x4000 {
+				return 0, 0
+			}
+			return result, faraway
+		}, 0); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, "the callback", in)
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+		close(out)
+		wait(t, "the loop", onLoop(t, owner, func() {}))
+	}
+	stop()
+}
+
+// A panic in a callback of a borrowed base is told by Err, or by the base's Dispatch.
+func TestPanicOnABorrowedBase(t *testing.T) {
+	owner := newBase(t)
+	b, err := libevent.BaseFromPointer(owner.Pointer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if _, err := b.AddTimer(soon, func(events) (events, time.Duration) { panic("borrowed") }); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		dispatch(t, owner)
+		var p *libevent.CallbackPanic
+		if err := b.Err(); !errors.As(err, &p) || p.Value != "borrowed" || !owner.GotBreak() {
+			t.Errorf("Err is %v, break %v", err, owner.GotBreak())
+		}
+		if p := dispatchPanics(t, b); p != nil && p.Value != "borrowed" {
+			t.Errorf("value %v", p.Value)
+		}
+	}
+}
