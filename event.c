@@ -286,6 +286,23 @@ on_finalize(struct event *ev, void *arg)
 }
 
 /*
+ * Frees the event on the loop's thread. In its own callback it leaves the rest to
+ * the trampoline.
+ */
+static void
+free_on_loop(struct golibevent_event *w)
+{
+	pthread_mutex_lock(&w->gb->mu);
+	w->dead = 1;
+	disarm(w);
+	pthread_mutex_unlock(&w->gb->mu);
+	event_free(w->ev);
+	w->ev = NULL;
+	if (!w->running)
+		golibevent_event_forget(w);
+}
+
+/*
  * Frees the event. Its callback does not come again, but may be running: in the
  * caller's own thread, which is then inside it, or in the loop's, which then frees it.
  */
@@ -294,17 +311,13 @@ golibevent_event_free(struct golibevent_event *w)
 {
 	struct golibevent_base *gb = w->gb;
 
+	if (on_loop(gb)) {
+		free_on_loop(w);
+		return;
+	}
 	pthread_mutex_lock(&gb->mu);
 	w->dead = 1;
 	disarm(w);
-	if (on_loop(gb)) {
-		pthread_mutex_unlock(&gb->mu);
-		event_free(w->ev);
-		w->ev = NULL;
-		if (!w->running)
-			golibevent_event_forget(w);
-		return;
-	}
 	if (LOAD(&gb->running) || gb->borrowed) {
 		event_free_finalize(0, w->ev, on_finalize);
 		pthread_mutex_unlock(&gb->mu);
@@ -429,8 +442,9 @@ golibevent_event_settle(struct golibevent_event *w, const struct golibevent_verd
 	if (w->ev == NULL)	/* closed in its own callback */
 		return 0;
 	if (v->leave) {
-		/* Go has let the handle go: nobody else can reach the event. */
-		golibevent_event_free(w);
+		/* Go has let the handle go: nobody else can reach the event. The loop
+		 * can be that of another golibevent_base over the same C base. */
+		free_on_loop(w);
 		return 0;
 	}
 	if (!v->set_events && !v->set_timeout)
