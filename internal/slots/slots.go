@@ -105,8 +105,9 @@ func (t *Table[T]) Len() int {
 
 // at returns the slot of a place, or nil when there is none.
 func (t *Table[T]) at(place uintptr) *slot[T] {
+	// The place before the first one, of a handle without an index, has no chunk.
 	c, i := locate(place)
-	if c >= chunks {
+	if c < 0 || c >= chunks {
 		return nil
 	}
 	chunk := t.chunks[c].Load()
