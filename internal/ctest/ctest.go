@@ -5,9 +5,11 @@ package ctest
 #cgo pkg-config: libevent_core
 #cgo CFLAGS: -Wall -Wextra -Wno-unused-parameter
 #define _GNU_SOURCE
+#include <errno.h>
 #include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <event2/buffer.h>
 #include <event2/event.h>
 
 // What libevent has allocated and not freed.
@@ -27,8 +29,11 @@ count(const void *p, int sign)
 static int
 fails(void)
 {
-	return __atomic_load_n(&countdown, __ATOMIC_RELAXED) > 0 &&
-	    __atomic_sub_fetch(&countdown, 1, __ATOMIC_RELAXED) == 0;
+	if (__atomic_load_n(&countdown, __ATOMIC_RELAXED) <= 0 ||
+	    __atomic_sub_fetch(&countdown, 1, __ATOMIC_RELAXED) != 0)
+		return 0;
+	errno = ENOMEM;
+	return 1;
 }
 
 static void *
@@ -70,9 +75,30 @@ static int64_t get_blocks(void) { return __atomic_load_n(&blocks, __ATOMIC_RELAX
 static int64_t get_bytes(void) { return __atomic_load_n(&bytes, __ATOMIC_RELAXED); }
 static void fail_at(int64_t n) { __atomic_store_n(&countdown, n, __ATOMIC_RELAXED); }
 static int64_t left(void) { return __atomic_load_n(&countdown, __ATOMIC_RELAXED); }
+
+static void
+on_drain(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	evbuffer_drain(arg, (size_t)-1);
+}
+
+static void drain(void *buf) { evbuffer_drain(buf, (size_t)-1); }
+
+static int
+drain_in_loop(void *base, void *buf)
+{
+	static const struct timeval now;
+
+	return event_base_once(base, -1, EV_TIMEOUT, on_drain, buf, &now);
+}
+
 static uint64_t heap(void) { return mallinfo2().uordblks + mallinfo2().hblkhd; }
 */
 import "C"
+
+import "unsafe"
 
 // The allocators stay plain malloc and free beneath, so that what libevent has
 // allocated before this runs can still be freed: only the count starts here.
@@ -94,3 +120,10 @@ func FailAllocation(n int64) (left int64) {
 	C.fail_at(C.int64_t(n))
 	return left
 }
+
+// Drain empties a struct evbuffer *, as C code does.
+func Drain(buf unsafe.Pointer) { C.drain(buf) }
+
+// DrainInLoop makes the loop of a struct event_base * empty a struct evbuffer *, and
+// reports whether it could.
+func DrainInLoop(base, buf unsafe.Pointer) bool { return C.drain_in_loop(base, buf) == 0 }
