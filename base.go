@@ -46,6 +46,9 @@ type Base struct {
 	running atomic.Bool
 	broken  atomic.Bool
 
+	// Counts callbacks that run inside a method, in no loop.
+	inline atomic.Int32
+
 	features Features
 	children own.Set
 
@@ -98,17 +101,20 @@ func (b *Base) leave() { b.life.Leave() }
 // bufferevents, listeners and what other packages have made. Callbacks that have not
 // come will not come; functions that Post has queued are dropped.
 //
-// It returns ErrRunning while a loop runs on the base, ErrBroken after a Goexit in a
-// callback, and nil when the base was closed before. Of a base of BaseFromPointer it
-// frees all but the C base, and may then be called while C runs its loop, also from a
-// callback, unless another goroutine is in Del for that callback's event: each would
-// wait for the other.
+// It returns ErrRunning while a loop or a callback runs on the base, ErrBroken after a
+// Goexit in a callback, and nil when the base was closed before. Of a base of
+// BaseFromPointer it frees all but the C base, and may then be called while C runs its
+// loop, also from a callback, unless another goroutine is in Del for that callback's
+// event: each would wait for the other.
 //
 // Wraps: event_base_free
 func (b *Base) Close() error {
 	const op = "event_base_free"
 	if b.broken.Load() {
 		return &Error{op, ErrBroken}
+	}
+	if b.inline.Load() > 0 {
+		return &Error{op, ErrRunning}
 	}
 	if !b.running.CompareAndSwap(false, true) {
 		if b.life.Closed() {

@@ -1,11 +1,975 @@
 package libevent
 
-// #include "callbacks.h"
+/*
+#include <sys/socket.h>
+#include "callbacks.h"
+#cgo nocallback golibevent_bufferevent_new
+#cgo nocallback golibevent_bufferevent_pair_new
+#cgo nocallback golibevent_bufferevent_setcb
+#cgo nocallback golibevent_bufferevent_priority_set
+#cgo nocallback golibevent_bufferevent_lock
+#cgo nocallback golibevent_thread
+#cgo nocallback bufferevent_get_enabled
+#cgo nocallback bufferevent_get_priority
+#cgo nocallback bufferevent_getfd
+#cgo noescape bufferevent_getwatermark
+#cgo nocallback bufferevent_getwatermark
+*/
 import "C"
 
-// BufferEvent is a buffered connection.
+import (
+	"io"
+	"math"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/go-libevent/libevent/internal/life"
+	"github.com/go-libevent/libevent/internal/own"
+	"github.com/go-libevent/libevent/internal/slots"
+)
+
+// directions are the events that a BufferEvent knows.
+const directions = EV_READ | EV_WRITE
+
+// BufferEvent is a connection with a buffer each way: it reads into its input while
+// EV_READ is enabled, writes what is put into its output while EV_WRITE is, and calls
+// back when there is something to do. A new one has EV_WRITE enabled and EV_READ not.
+//
+// # Callbacks
+//
+// Without BEV_OPT_DEFER_CALLBACKS callbacks run as soon as their cause is seen, which
+// can be inside a call of a method. With it they run from the loop: first
+// BEV_EVENT_CONNECTED, then the read callback, the write callback, and the other
+// events ORed. When a callback panics inside a method and no loop of the base runs on
+// the goroutine, the method panics with the *CallbackPanic; else Dispatch does. No
+// callback comes after Close.
+//
+// # Goroutines
+//
+// Without BEV_OPT_THREADSAFE every method is for the loop only. With it they are safe
+// from any goroutine, but the lock is held while a callback runs: whoever calls a
+// method elsewhere waits until the callback has returned, and two loops that write to
+// each other's BufferEvents lock each other out. BEV_OPT_THREADSAFE,
+// BEV_OPT_DEFER_CALLBACKS and BEV_OPT_UNLOCK_CALLBACKS together have neither effect.
+// Methods that are safe without a lock say so.
+//
+// # Flow control
+//
+// A read callback that leaves the input at its high watermark, with EV_READ enabled, is
+// called again at once, and nothing else is: disable EV_READ instead.
 //
 // Wraps: struct bufferevent
 type BufferEvent struct {
-	c *C.struct_bufferevent
+	c       *C.struct_bufferevent
+	base    *Base
+	options BufferEventOptions
+	partner *BufferEvent // the other one of a pair
+	handle  uintptr
+	life    life.Life
+	node    own.Node
+
+	input, output Buffer
+
+	callbacks atomic.Pointer[bufferEventCallbacks]
+	last      outcome // the last event
+	ended     outcome // the event that ended reading
+
+	holder atomic.Uintptr // the thread that holds the lock
+	held   atomic.Int32   // how often
+}
+
+type bufferEventCallbacks struct {
+	read, write func(*BufferEvent)
+	event       func(*BufferEvent, BufferEvents)
+}
+
+var (
+	_ io.ReadWriteCloser = (*BufferEvent)(nil)
+	_ io.StringWriter    = (*BufferEvent)(nil)
+)
+
+var (
+	// bufferEvents finds the BufferEvent of a C callback's handle.
+	bufferEvents slots.Table[BufferEvent]
+
+	// panics keeps the panics that are on their way through C.
+	panics slots.Table[CallbackPanic]
+
+	noCallbacks bufferEventCallbacks
+)
+
+// NewBufferEvent makes a BufferEvent for a connected socket, or, with fd -1, for one
+// that Connect or SetFD will give it.
+//
+// With BEV_OPT_CLOSE_ON_FREE the socket becomes the BufferEvent's: it is made
+// non-blocking, and closed after Close by the loop's next pass, or by Base.Close when
+// no loop runs. Else it stays the caller's, who makes it non-blocking and closes it
+// after the BufferEvent. When an error is returned the socket is the caller's.
+//
+// It returns EBADF for a descriptor that is not open, EPERM for one that the backend
+// cannot watch, such as a regular file, and EINVAL for unknown options, for
+// BEV_OPT_UNLOCK_CALLBACKS without BEV_OPT_DEFER_CALLBACKS, and for a descriptor beyond
+// FD_SETSIZE on the select backend.
+//
+// It is safe from any goroutine.
+//
+// Wraps: bufferevent_socket_new
+func (b *Base) NewBufferEvent(fd int, options BufferEventOptions) (*BufferEvent, error) {
+	const op = "bufferevent_socket_new"
+	if err := checkBufferEventOptions(options); err != nil {
+		return nil, opError(op, err)
+	}
+	if fd < -1 || fd > maxInt32 {
+		return nil, opError(op, syscall.EBADF)
+	}
+	if err := b.enter(op); err != nil {
+		return nil, err
+	}
+	defer b.leave()
+	bev, err := b.reserveBufferEvent(op, options)
+	if err != nil {
+		return nil, err
+	}
+	c, err := C.golibevent_bufferevent_new(b.c, C.int(fd), C.int(options), C.uintptr_t(bev.handle))
+	if c == nil {
+		bev.abandon()
+		return nil, opError(op, err)
+	}
+	bev.adopt(c)
+	return bev, nil
+}
+
+// NewBufferEventPair makes two BufferEvents without a socket: what is written to one
+// can be read from the other. Their callbacks are always deferred. With
+// BEV_OPT_THREADSAFE they share one lock. Each is to be closed; BEV_OPT_CLOSE_ON_FREE
+// says nothing about the partner.
+//
+// They cannot Connect, and have neither FD nor SetFD nor SetPriority, which return
+// ENOTSUP. The errors are those of NewBufferEvent. It is safe from any goroutine.
+//
+// Wraps: bufferevent_pair_new
+func (b *Base) NewBufferEventPair(options BufferEventOptions) (first, second *BufferEvent, err error) {
+	const op = "bufferevent_pair_new"
+	if err := checkBufferEventOptions(options); err != nil {
+		return nil, nil, opError(op, err)
+	}
+	if err := b.enter(op); err != nil {
+		return nil, nil, err
+	}
+	defer b.leave()
+	first, err = b.reserveBufferEvent(op, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	second, err = b.reserveBufferEvent(op, options)
+	if err != nil {
+		first.abandon()
+		return nil, nil, err
+	}
+	pair, err := C.golibevent_bufferevent_pair_new(b.c, C.int(options),
+		C.uintptr_t(first.handle), C.uintptr_t(second.handle))
+	if pair.bev[0] == nil {
+		second.abandon()
+		first.abandon()
+		return nil, nil, opError(op, err)
+	}
+	first.partner, second.partner = second, first
+	first.adopt(pair.bev[0])
+	second.adopt(pair.bev[1])
+	return first, second, nil
+}
+
+func checkBufferEventOptions(options BufferEventOptions) error {
+	const unlock = BEV_OPT_UNLOCK_CALLBACKS | BEV_OPT_DEFER_CALLBACKS
+	if options&^knownBufferEventOptions != 0 || options&unlock == BEV_OPT_UNLOCK_CALLBACKS {
+		return syscall.EINVAL
+	}
+	return nil
+}
+
+// reserveBufferEvent makes the Go side of a BufferEvent, with a call inside it. What
+// follows is adopt or abandon.
+func (b *Base) reserveBufferEvent(op string, options BufferEventOptions) (*BufferEvent, error) {
+	bev := &BufferEvent{base: b, options: options}
+	bev.callbacks.Store(&noCallbacks)
+	bev.handle = bufferEvents.Put(bev)
+	if bev.handle == 0 {
+		return nil, opError(op, syscall.ENOMEM)
+	}
+	bev.node.Close = bev.Close
+	bev.life.Enter()
+	if !b.children.Add(&bev.node) {
+		bufferEvents.Delete(bev.handle)
+		return nil, opError(op, ErrClosed)
+	}
+	return bev, nil
+}
+
+// adopt completes a BufferEvent with its C part.
+func (bev *BufferEvent) adopt(c *C.struct_bufferevent) {
+	bev.c = c
+	bev.input = Buffer{c: C.bufferevent_get_input(c), owner: bev}
+	bev.output = Buffer{c: C.bufferevent_get_output(c), owner: bev}
+	bev.leave()
+}
+
+// abandon drops a BufferEvent whose C part could not be made.
+func (bev *BufferEvent) abandon() {
+	bev.life.Close()
+	bev.life.Leave()
+	bufferEvents.Delete(bev.handle)
+	bev.node.Remove()
+}
+
+// enter begins a call into C for op. If it returns nil the caller must leave.
+func (bev *BufferEvent) enter(op string) error {
+	if bev.base.broken.Load() {
+		return &Error{op, ErrBroken}
+	}
+	if !bev.life.Enter() {
+		return &Error{op, ErrClosed}
+	}
+	return nil
+}
+
+func (bev *BufferEvent) leave() {
+	if bev.life.Leave() {
+		bev.free()
+	}
+}
+
+// free frees the C part when the BufferEvent is closed and no call is inside.
+func (bev *BufferEvent) free() {
+	C.bufferevent_free(bev.c)
+	bev.node.Remove()
+}
+
+// closed says whether Close was called: the buffers are then not to be used.
+func (bev *BufferEvent) closed() bool { return bev.life.Closed() }
+
+// Close frees the BufferEvent with its buffers and what they hold: output that has not
+// been written is lost. A callback that is running is not interrupted, and no other
+// comes. With BEV_OPT_CLOSE_ON_FREE the loop's next pass closes the socket; when no loop
+// runs any more Base.Close does. The second Close does nothing.
+//
+// It may be called in the BufferEvent's own callbacks. With BEV_OPT_THREADSAFE it is
+// safe from any goroutine.
+//
+// Wraps: bufferevent_free
+func (bev *BufferEvent) Close() error {
+	if bev.base.broken.Load() {
+		return &Error{"bufferevent_free", ErrBroken}
+	}
+	first, free := bev.life.Close()
+	if !first {
+		return nil
+	}
+	bufferEvents.Delete(bev.handle)
+	if free {
+		bev.free()
+	}
+	return nil
+}
+
+// SetCallbacks sets what is called when there is input of at least the low watermark,
+// when the output has been written down to its low watermark, and when something else
+// has happened, which event tells: an end, an error, a timeout, a connection made. A nil
+// function is none.
+//
+// After BEV_EVENT_EOF, and after an error or timeout with BEV_EVENT_READING, EV_READ is
+// disabled; after one with BEV_EVENT_WRITING EV_WRITE is. A failed connect is
+// BEV_EVENT_ERROR alone. Err says what went wrong.
+//
+// Wraps: bufferevent_setcb
+func (bev *BufferEvent) SetCallbacks(read, write func(*BufferEvent), event func(*BufferEvent, BufferEvents)) {
+	if bev.enter("bufferevent_setcb") != nil {
+		return
+	}
+	defer bev.leave()
+	bev.callbacks.Store(&bufferEventCallbacks{read, write, event})
+	// C calls for events in any case: that is how Err learns of them.
+	C.golibevent_bufferevent_setcb(bev.c, C.uintptr_t(bev.handle), C.bool(read != nil), C.bool(write != nil))
+}
+
+// Enable starts reading with EV_READ and writing with EV_WRITE. Other events are EINVAL.
+// When the backend refuses the socket nothing is enabled that was not before.
+//
+// Wraps: bufferevent_enable
+func (bev *BufferEvent) Enable(events Events) error {
+	const op = "bufferevent_enable"
+	if events&^directions != 0 {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	defer bev.leave()
+	r, err := C.golibevent_bufferevent_enable(bev.c, C.short(events))
+	return finish(r, op, err)
+}
+
+// Disable stops reading with EV_READ and writing with EV_WRITE. Other events are EINVAL.
+// The buffers keep what they hold, and a connect under way goes on.
+//
+// Wraps: bufferevent_disable
+func (bev *BufferEvent) Disable(events Events) error {
+	const op = "bufferevent_disable"
+	if events&^directions != 0 {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	defer bev.leave()
+	r, err := C.golibevent_bufferevent_disable(bev.c, C.short(events))
+	return finish(r, op, err)
+}
+
+// Enabled returns which of EV_READ and EV_WRITE are enabled, 0 after Close.
+//
+// Wraps: bufferevent_get_enabled
+func (bev *BufferEvent) Enabled() Events {
+	if bev.enter("bufferevent_get_enabled") != nil {
+		return 0
+	}
+	defer bev.leave()
+	return Events(C.bufferevent_get_enabled(bev.c))
+}
+
+// SetWatermark sets the watermarks of the input with EV_READ, of the output with
+// EV_WRITE, of both with both, in bytes. Reading stops while the input is at high, where
+// 0 is no limit, and its callback comes when it has low bytes or more. The write
+// callback comes when the output has low bytes or fewer; its high mark is for filters.
+// All are 0 at first.
+//
+// It returns EINVAL for other events or none, for negative numbers, and for low > high
+// > 0, which would stall for ever.
+//
+// Wraps: bufferevent_setwatermark
+func (bev *BufferEvent) SetWatermark(events Events, low, high int) error {
+	const op = "bufferevent_setwatermark"
+	if events == 0 || events&^directions != 0 || low < 0 || high < 0 || (high > 0 && low > high) {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	defer bev.leave()
+	r, err := C.golibevent_bufferevent_setwatermark(bev.c, C.short(events), C.size_t(low), C.size_t(high))
+	return finish(r, op, err)
+}
+
+// Watermark returns the watermarks of the input or the output: events is EV_READ or
+// EV_WRITE, and EINVAL otherwise.
+//
+// Wraps: bufferevent_getwatermark
+func (bev *BufferEvent) Watermark(events Events) (low, high int, err error) {
+	const op = "bufferevent_getwatermark"
+	if events != EV_READ && events != EV_WRITE {
+		return 0, 0, opError(op, syscall.EINVAL)
+	}
+	if err := bev.enter(op); err != nil {
+		return 0, 0, err
+	}
+	defer bev.leave()
+	var l, h C.size_t
+	C.bufferevent_getwatermark(bev.c, C.short(events), &l, &h)
+	return int(l), int(h), nil
+}
+
+// SetTimeouts sets how long reading may bring nothing, while EV_READ is enabled, and how
+// long writing may take nothing, while there is output and EV_WRITE is enabled, until
+// the event callback gets BEV_EVENT_TIMEOUT. 0 and NoTimeout are none, as at first;
+// what is set is rounded up to 1 µs. The write timeout limits a connect too.
+//
+// Other negative timeouts are EINVAL.
+//
+// Wraps: bufferevent_set_timeouts
+func (bev *BufferEvent) SetTimeouts(read, write time.Duration) error {
+	const op = "bufferevent_set_timeouts"
+	r, err := optionalTimeout(read)
+	if err != nil {
+		return opError(op, err)
+	}
+	w, err := optionalTimeout(write)
+	if err != nil {
+		return opError(op, err)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	defer bev.leave()
+	if rc, err := C.golibevent_bufferevent_set_timeouts(bev.base.c, bev.c, r, w); rc == -1 {
+		return opError(op, err)
+	}
+	return nil
+}
+
+// optionalTimeout gives C's form of a timeout that may be none: microseconds, or -1.
+func optionalTimeout(d time.Duration) (C.int64_t, error) {
+	if d == 0 || d == NoTimeout {
+		return -1, nil
+	}
+	return microseconds(d)
+}
+
+// Input returns the buffer that is read into, always the same. It belongs to the
+// BufferEvent and cannot be used after Close. It can be drained, not added to.
+//
+// It is safe from any goroutine.
+//
+// Wraps: bufferevent_get_input
+func (bev *BufferEvent) Input() *Buffer { return &bev.input }
+
+// Output returns the buffer that is written from, always the same. It belongs to the
+// BufferEvent and cannot be used after Close. It can be added to, not drained.
+//
+// It is safe from any goroutine.
+//
+// Wraps: bufferevent_get_output
+func (bev *BufferEvent) Output() *Buffer { return &bev.output }
+
+// Read takes up to len(p) bytes out of the input; it never waits. With nothing there it
+// returns syscall.EAGAIN, or, when the peer's end of the stream has been seen, io.EOF,
+// or, when reading has failed, what Err returned then.
+//
+// Wraps: bufferevent_read
+func (bev *BufferEvent) Read(p []byte) (int, error) {
+	const op = "bufferevent_read"
+	if err := bev.enter(op); err != nil {
+		return 0, err
+	}
+	defer bev.leave()
+	if len(p) == 0 {
+		return 0, nil
+	}
+	// C counts what it has moved in an int.
+	r := C.golibevent_bufferevent_read(bev.c, unsafe.Pointer(unsafe.SliceData(p)), C.size_t(min(len(p), maxInt32)))
+	if err := finish(r, op, syscall.EPERM); err != nil {
+		return 0, err
+	}
+	if r.rc > 0 {
+		return int(r.rc), nil
+	}
+	what, _ := bev.ended.load()
+	switch {
+	case what&BEV_EVENT_ERROR != 0:
+		return 0, bev.ended.err()
+	case what&BEV_EVENT_EOF != 0:
+		return 0, io.EOF
+	}
+	return 0, syscall.EAGAIN
+}
+
+// Write copies p to the end of the output, all of it or nothing; it never waits. What
+// cannot be written to the socket stays in the output, however much it is. It returns
+// ENOMEM when there is no room for more.
+//
+// Wraps: bufferevent_write
+func (bev *BufferEvent) Write(p []byte) (int, error) {
+	return bev.write(unsafe.SliceData(p), len(p))
+}
+
+// WriteString is Write with a string.
+//
+// Wraps: bufferevent_write
+func (bev *BufferEvent) WriteString(s string) (int, error) {
+	return bev.write(unsafe.StringData(s), len(s))
+}
+
+func (bev *BufferEvent) write(p *byte, n int) (int, error) {
+	const op = "bufferevent_write"
+	if err := bev.enter(op); err != nil {
+		return 0, err
+	}
+	defer bev.leave()
+	if n == 0 {
+		return 0, nil
+	}
+	r := C.golibevent_bufferevent_write(bev.c, unsafe.Pointer(p), C.size_t(n))
+	if err := finish(r, op, syscall.ENOMEM); err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// ReadBuffer moves all of the input to the end of dst, without copying. It returns
+// EINVAL when dst is nil or the input itself, and EPERM when dst cannot be added to.
+//
+// Wraps: bufferevent_read_buffer
+func (bev *BufferEvent) ReadBuffer(dst *Buffer) error {
+	return bev.move("bufferevent_read_buffer", dst, &bev.input, false)
+}
+
+// WriteBuffer moves all of src to the end of the output, without copying. It returns
+// EINVAL when src is nil or the output itself, and EPERM when src cannot be drained.
+//
+// Wraps: bufferevent_write_buffer
+func (bev *BufferEvent) WriteBuffer(src *Buffer) error {
+	return bev.move("bufferevent_write_buffer", src, &bev.output, true)
+}
+
+// move moves between own, which is the BufferEvent's, and other.
+func (bev *BufferEvent) move(op string, other, own *Buffer, write bool) error {
+	if other == nil || other == own {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	defer bev.leave()
+	if other.owner != nil {
+		if err := other.owner.enter(op); err != nil {
+			return err
+		}
+		defer other.owner.leave()
+	}
+	if other.c == nil {
+		return opError(op, ErrClosed)
+	}
+	var r C.struct_golibevent_result
+	if write {
+		r = C.golibevent_bufferevent_write_buffer(bev.c, other.c)
+	} else {
+		r = C.golibevent_bufferevent_read_buffer(bev.c, other.c)
+	}
+	return finish(r, op, syscall.EPERM)
+}
+
+// Connect connects to a TCP address. It uses the descriptor of the BufferEvent or, if
+// that has none, a new non-blocking one, closed on exec, which is the BufferEvent's with
+// BEV_OPT_CLOSE_ON_FREE and else the caller's to close: FD returns it.
+//
+// How it went is told by the event callback: BEV_EVENT_CONNECTED, BEV_EVENT_ERROR with
+// the reason in Err, or BEV_EVENT_TIMEOUT|BEV_EVENT_WRITING after the write timeout.
+// What fails at once is returned and not told, as in C, but for ECONNREFUSED, which is
+// told and not returned; a new descriptor has then been closed.
+//
+// It returns EINVAL for an invalid address and for port 0. It is the loop's to call for
+// a BufferEvent that has a descriptor.
+//
+// Wraps: bufferevent_socket_connect
+func (bev *BufferEvent) Connect(address netip.AddrPort) error {
+	const op = "bufferevent_socket_connect"
+	if address.Port() == 0 {
+		return opError(op, syscall.EINVAL)
+	}
+	sa, err := sockaddrIP(address)
+	if err != nil {
+		return opError(op, err)
+	}
+	family := syscall.AF_INET6
+	if address.Addr().Is4() {
+		family = syscall.AF_INET
+	}
+	return bev.connect(op, family, sa)
+}
+
+// ConnectUnix is Connect to a unix socket: a path, or on Linux a name that begins with
+// "@" and is not in the file system. It returns EINVAL for a path that is empty, too
+// long, or has a NUL, and EAGAIN when the listener's backlog is full.
+//
+// Wraps: bufferevent_socket_connect
+func (bev *BufferEvent) ConnectUnix(path string) error {
+	const op = "bufferevent_socket_connect"
+	sa, err := sockaddrUnix(path)
+	if err != nil {
+		return opError(op, err)
+	}
+	return bev.connect(op, syscall.AF_UNIX, sa)
+}
+
+func (bev *BufferEvent) connect(op string, family int, sa *sockaddr) error {
+	if bev.partner != nil {
+		return opError(op, syscall.ENOTSUP)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	defer bev.leave()
+	fd := int(C.bufferevent_getfd(bev.c))
+	made := fd < 0
+	if made {
+		var err error
+		if fd, err = newStreamSocket(family); err != nil {
+			return opError("socket", err)
+		}
+	}
+	bev.last.clear()
+	bev.ended.clear()
+	r, err := C.golibevent_bufferevent_connect(bev.base.c, bev.c, C.int(fd), sa.pointer(), sa.len)
+	if r.rc == -1 && made {
+		_ = syscall.Close(fd)
+	}
+	return finish(r, op, err)
+}
+
+// FD returns the descriptor, or -1 when there is none, for one of a pair, and after
+// Close.
+//
+// Wraps: bufferevent_getfd
+func (bev *BufferEvent) FD() int {
+	if bev.enter("bufferevent_getfd") != nil {
+		return -1
+	}
+	defer bev.leave()
+	return int(C.bufferevent_getfd(bev.c))
+}
+
+// SetFD gives the BufferEvent another descriptor, with what NewBufferEvent says about
+// it, or -1 for none. The one before is not closed: it is the caller's again. What is
+// enabled stays so, and the buffers keep what they hold. The errors are those of
+// NewBufferEvent, and ENOTSUP for one of a pair.
+//
+// It is for the loop only, unless there was no descriptor before.
+//
+// Wraps: bufferevent_setfd
+func (bev *BufferEvent) SetFD(fd int) error {
+	const op = "bufferevent_setfd"
+	switch {
+	case fd < -1 || fd > maxInt32:
+		return opError(op, syscall.EBADF)
+	case bev.partner != nil:
+		return opError(op, syscall.ENOTSUP)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	defer bev.leave()
+	bev.last.clear()
+	bev.ended.clear()
+	r, err := C.golibevent_bufferevent_setfd(bev.base.c, bev.c, C.int(fd), C.int(bev.options))
+	return finish(r, op, err)
+}
+
+// Trigger calls the read callback with EV_READ and the write callback with EV_WRITE, if
+// the watermarks say so or options has BEV_TRIG_IGNORE_WATERMARKS. It calls them before
+// it returns, unless callbacks are deferred or options has BEV_TRIG_DEFER_CALLBACKS.
+//
+// It returns EINVAL for other events or none, and for unknown options.
+//
+// Wraps: bufferevent_trigger
+func (bev *BufferEvent) Trigger(events Events, options TriggerOptions) error {
+	const op = "bufferevent_trigger"
+	if events == 0 || events&^directions != 0 || options&^knownTriggerOptions != 0 {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	defer bev.leave()
+	r := C.golibevent_bufferevent_trigger(bev.c, C.short(events), C.int(options))
+	return finish(r, op, nil)
+}
+
+// TriggerEvent calls the event callback with what, at once or later as Trigger does.
+// In BEV_EVENT_ERROR's case Err is then EIO.
+//
+// It returns EINVAL for unknown events or none, and for unknown options.
+//
+// Wraps: bufferevent_trigger_event
+func (bev *BufferEvent) TriggerEvent(what BufferEvents, options TriggerOptions) error {
+	const op = "bufferevent_trigger_event"
+	if what == 0 || what&^knownBufferEvents != 0 || options&^knownTriggerOptions != 0 {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	defer bev.leave()
+	r := C.golibevent_bufferevent_trigger_event(bev.c, C.short(what), C.int(options))
+	return finish(r, op, nil)
+}
+
+// Flush moves data between a pair whatever the watermarks say, unless mode is
+// BEV_NORMAL: to this one with EV_READ, to the partner with EV_WRITE. With BEV_FINISHED
+// the partner's event callback gets BEV_EVENT_EOF, with BEV_EVENT_READING for EV_WRITE
+// and BEV_EVENT_WRITING for EV_READ. For a socket it does nothing.
+//
+// It returns EINVAL for other events or none and for an unknown mode, and ENOTCONN when
+// the partner has been closed.
+//
+// Wraps: bufferevent_flush
+func (bev *BufferEvent) Flush(events Events, mode FlushMode) error {
+	const op = "bufferevent_flush"
+	if events == 0 || events&^directions != 0 || mode < BEV_NORMAL || mode > BEV_FINISHED {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	defer bev.leave()
+	r := C.golibevent_bufferevent_flush(bev.c, C.short(events), C.int(mode))
+	return finish(r, op, syscall.ENOTCONN)
+}
+
+// SetPriority sets the priority of what the socket's events and deferred callbacks do:
+// 0 runs before 1, and so on. A new BufferEvent has the middle one. It returns EINVAL
+// when there is no such priority, and while a callback is about to run, and ENOTSUP for
+// one of a pair.
+//
+// Wraps: bufferevent_priority_set
+func (bev *BufferEvent) SetPriority(priority int) error {
+	const op = "bufferevent_priority_set"
+	switch {
+	case priority < 0 || priority > maxPriorities:
+		return opError(op, syscall.EINVAL)
+	case bev.partner != nil:
+		return opError(op, syscall.ENOTSUP)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	defer bev.leave()
+	if rc, err := C.golibevent_bufferevent_priority_set(bev.c, C.int(priority)); rc == -1 {
+		return opError(op, err)
+	}
+	return nil
+}
+
+// Priority returns the priority, 0 after Close.
+//
+// Wraps: bufferevent_get_priority
+func (bev *BufferEvent) Priority() int {
+	if bev.enter("bufferevent_get_priority") != nil {
+		return 0
+	}
+	defer bev.leave()
+	return int(C.bufferevent_get_priority(bev.c))
+}
+
+// SetMaxSingleRead sets how many bytes at most are read at one time, after which other
+// events have their turn; 0 is libevent's own number, 16384. libevent 2.1 reads no more
+// than 4096 at one time in any case. EINVAL for a negative n, and one beyond 2³¹-1.
+//
+// Wraps: bufferevent_set_max_single_read
+func (bev *BufferEvent) SetMaxSingleRead(n int) error {
+	const op = "bufferevent_set_max_single_read"
+	if n < 0 || n > maxInt32 {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	defer bev.leave()
+	C.bufferevent_set_max_single_read(bev.c, C.size_t(n))
+	return nil
+}
+
+// MaxSingleRead returns what SetMaxSingleRead has set, 0 after Close.
+//
+// Wraps: bufferevent_get_max_single_read
+func (bev *BufferEvent) MaxSingleRead() int {
+	if bev.enter("bufferevent_get_max_single_read") != nil {
+		return 0
+	}
+	defer bev.leave()
+	return int(C.bufferevent_get_max_single_read(bev.c))
+}
+
+// SetMaxSingleWrite sets how many bytes at most are written at one time, after which
+// other events have their turn; 0 is libevent's own number, 16384. EINVAL for a negative
+// n, and one beyond 2³¹-1.
+//
+// Wraps: bufferevent_set_max_single_write
+func (bev *BufferEvent) SetMaxSingleWrite(n int) error {
+	const op = "bufferevent_set_max_single_write"
+	if n < 0 || n > maxInt32 {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	defer bev.leave()
+	C.bufferevent_set_max_single_write(bev.c, C.size_t(n))
+	return nil
+}
+
+// MaxSingleWrite returns what SetMaxSingleWrite has set, 0 after Close.
+//
+// Wraps: bufferevent_get_max_single_write
+func (bev *BufferEvent) MaxSingleWrite() int {
+	if bev.enter("bufferevent_get_max_single_write") != nil {
+		return 0
+	}
+	defer bev.leave()
+	return int(C.bufferevent_get_max_single_write(bev.c))
+}
+
+// Partner returns the other one of a pair, and nil when that is closed, after Close, and
+// for a BufferEvent with a socket. It is safe from any goroutine.
+//
+// Wraps: bufferevent_pair_get_partner
+func (bev *BufferEvent) Partner() *BufferEvent {
+	if bev.partner == nil || bev.closed() || bev.partner.closed() {
+		return nil
+	}
+	return bev.partner
+}
+
+// Base returns the base that the BufferEvent was made on. It is safe from any goroutine.
+//
+// Wraps: bufferevent_get_base
+func (bev *BufferEvent) Base() *Base { return bev.base }
+
+// Err returns what the last event was about: an *Error for BEV_EVENT_ERROR, with the
+// errno, and for BEV_EVENT_TIMEOUT, with ETIMEDOUT; nil for an end of stream, for a
+// connection made, and before any event. Connect and SetFD start anew.
+//
+// It is safe from any goroutine, also after Close.
+func (bev *BufferEvent) Err() error { return bev.last.err() }
+
+// Lock takes the lock of a BufferEvent with BEV_OPT_THREADSAFE, to make one of several
+// calls: what others do meanwhile waits, the loop included. The goroutine that holds it
+// may take it again, and stays on its thread until it has called Unlock as often. It may
+// Close the BufferEvent, which then goes with the last Unlock; Base.Close waits for that.
+//
+// It returns EINVAL without BEV_OPT_THREADSAFE.
+//
+// Wraps: bufferevent_lock
+func (bev *BufferEvent) Lock() error {
+	const op = "bufferevent_lock"
+	if bev.options&BEV_OPT_THREADSAFE == 0 {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	thread := C.golibevent_bufferevent_lock(bev.c)
+	// Read first, so that the race detector learns who held it before.
+	if bev.holder.Load() != uintptr(thread) {
+		bev.holder.Store(uintptr(thread))
+	}
+	bev.held.Add(1)
+	return nil
+}
+
+// Unlock undoes one Lock of the same goroutine. It returns EPERM when that does not hold
+// the lock.
+//
+// Wraps: bufferevent_unlock
+func (bev *BufferEvent) Unlock() error {
+	if bev.holder.Load() != uintptr(C.golibevent_thread()) {
+		return opError("bufferevent_unlock", syscall.EPERM)
+	}
+	if bev.held.Add(-1) == 0 {
+		bev.holder.Store(0)
+	}
+	C.bufferevent_unlock(bev.c)
+	runtime.UnlockOSThread()
+	bev.leave()
+	return nil
+}
+
+// finish ends a call into C in which callbacks may have run: it panics as one of them
+// did, or returns the failure of op, whose reason is err.
+func finish(r C.struct_golibevent_result, op string, err error) error {
+	if r.panicked != 0 {
+		p := panics.Get(uintptr(r.panicked))
+		panics.Delete(uintptr(r.panicked))
+		panic(p)
+	}
+	if r.rc == -1 {
+		return opError(op, err)
+	}
+	return nil
+}
+
+// outcome is an event of a BufferEvent, with the errno that came with it.
+type outcome struct{ v atomic.Uint64 }
+
+func (o *outcome) store(what BufferEvents, errno syscall.Errno) {
+	o.v.Store(uint64(errno)<<32 | uint64(what)&math.MaxUint16)
+}
+
+func (o *outcome) clear() { o.v.Store(0) }
+
+func (o *outcome) load() (BufferEvents, syscall.Errno) {
+	v := o.v.Load()
+	return BufferEvents(v & math.MaxUint16), syscall.Errno(v >> 32)
+}
+
+func (o *outcome) err() error {
+	what, errno := o.load()
+	switch {
+	case what&BEV_EVENT_ERROR != 0:
+		op := "bufferevent_socket_connect"
+		switch {
+		case what&BEV_EVENT_READING != 0:
+			op = "evbuffer_read"
+		case what&BEV_EVENT_WRITING != 0:
+			op = "evbuffer_write"
+		}
+		if errno == 0 {
+			errno = syscall.EIO
+		}
+		return &Error{op, errno}
+	case what&BEV_EVENT_TIMEOUT != 0:
+		return &Error{"bufferevent_set_timeouts", syscall.ETIMEDOUT}
+	}
+	return nil
+}
+
+// serve runs a callback. Where its panic goes depends on who called C: a loop of the
+// base on this thread, or a method, which call then tells.
+func (bev *BufferEvent) serve(kind C.int, what BufferEvents, errno syscall.Errno,
+	loop **C.struct_golibevent_base, call *C.struct_golibevent_call,
+) (stop C.uchar) {
+	b := bev.base
+	if *loop != b.c && b.c.borrowed != 0 && call.inside == 0 {
+		defer b.inLoop(loop)()
+	}
+	returned := false
+	if *loop != b.c && call.inside != 0 {
+		b.inline.Add(1)
+		defer b.inline.Add(-1)
+		defer b.caughtInside(&returned, call)
+	} else {
+		defer b.caught(&returned, &stop)
+	}
+	callbacks := bev.callbacks.Load()
+	switch kind {
+	case C.GOLIBEVENT_READ:
+		if callbacks.read != nil {
+			callbacks.read(bev)
+		}
+	case C.GOLIBEVENT_WRITE:
+		if callbacks.write != nil {
+			callbacks.write(bev)
+		}
+	case C.GOLIBEVENT_EVENT:
+		bev.last.store(what, errno)
+		if what&BEV_EVENT_READING != 0 && what&(BEV_EVENT_EOF|BEV_EVENT_ERROR) != 0 {
+			bev.ended.store(what, errno)
+		}
+		if callbacks.event != nil {
+			callbacks.event(bev, what)
+		}
+	}
+	returned = true
+	return stop
+}
+
+// caughtInside is caught for a callback that runs inside a method and not in a loop:
+// the panic is the method's to report.
+func (b *Base) caughtInside(returned *bool, call *C.struct_golibevent_call) {
+	if *returned {
+		return
+	}
+	value := recover()
+	if value == nil {
+		// The C call that set it will never return to reset it.
+		*call = C.struct_golibevent_call{}
+		b.broken.Store(true)
+		return
+	}
+	if call.panicked == 0 {
+		call.panicked = C.uintptr_t(panics.Put(&CallbackPanic{Value: value, Stack: debug.Stack()}))
+	}
 }

@@ -84,3 +84,31 @@ golibevent_on_post(evutil_socket_t fd, short what, void *arg)
 	if (golibeventOnPost(gb->handle, &golibevent_loop))
 		event_base_loopbreak(gb->base);
 }
+
+/* Calls the buffer event's Go callback. C holds a reference until that has returned. */
+static void
+call_buffer(struct bufferevent *bev, int kind, short what, int err, void *arg)
+{
+	if (golibeventOnBuffer((uintptr_t)arg, kind, what, err, &golibevent_loop,
+	    &golibevent_call))
+		event_base_loopbreak(bufferevent_get_base(bev));
+}
+
+void
+golibevent_on_buffer_read(struct bufferevent *bev, void *arg)
+{
+	call_buffer(bev, GOLIBEVENT_READ, 0, 0, arg);
+}
+
+void
+golibevent_on_buffer_write(struct bufferevent *bev, void *arg)
+{
+	call_buffer(bev, GOLIBEVENT_WRITE, 0, 0, arg);
+}
+
+/* errno says what happened, and is lost with the first thing that is done. */
+void
+golibevent_on_buffer_event(struct bufferevent *bev, short what, void *arg)
+{
+	call_buffer(bev, GOLIBEVENT_EVENT, what, errno, arg);
+}

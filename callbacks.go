@@ -57,3 +57,16 @@ func golibeventOnPost(handle C.uintptr_t, loop **C.struct_golibevent_base) (stop
 	b.runPosts(&stop)
 	return stop
 }
+
+// number is what errno was at the event. It cannot have that name, which is C's macro.
+//
+//export golibeventOnBuffer
+func golibeventOnBuffer(handle C.uintptr_t, kind C.int, what C.short, number C.int,
+	loop **C.struct_golibevent_base, call *C.struct_golibevent_call,
+) (stop C.uchar) {
+	bev := bufferEvents.Get(uintptr(handle))
+	if bev == nil {
+		return 0
+	}
+	return bev.serve(kind, BufferEvents(what), syscall.Errno(number), loop, call)
+}

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <event2/event.h>
@@ -74,6 +75,27 @@ struct golibevent_verdict {
 #define GOLIBEVENT_STOP 1u	/* Base.Stop */
 #define GOLIBEVENT_STOP_CTX 2u	/* the context of Base.Run */
 
+/* What this thread is doing in C, for callbacks that run inside a call of Go's. */
+struct golibevent_call {
+	unsigned char inside;	/* in such a call */
+	uintptr_t panicked;	/* a callback's panic, which the call has to report */
+};
+
+/* How a call of Go's ended inside which callbacks may have run. */
+struct golibevent_result {
+	int64_t rc;
+	uintptr_t panicked;	/* a callback's panic, or 0 */
+};
+
+struct golibevent_pair {
+	struct bufferevent *bev[2];
+};
+
+/* Which callback of a buffer event it is. */
+#define GOLIBEVENT_READ 1
+#define GOLIBEVENT_WRITE 2
+#define GOLIBEVENT_EVENT 3
+
 /* base.c */
 int golibevent_use_threads(void);
 struct golibevent_base *golibevent_base_new(const struct event_config *, int flags);
@@ -107,6 +129,41 @@ short golibevent_event_pending(struct golibevent_event *, short what, int64_t *d
 int golibevent_event_priority_set(struct golibevent_event *, int priority);
 int golibevent_event_get_priority(struct golibevent_event *);
 short golibevent_event_get_events(struct golibevent_event *);
+
+/* bufferevent.c */
+struct sockaddr;
+uintptr_t golibevent_thread(void);
+struct bufferevent *golibevent_bufferevent_new(struct golibevent_base *, int fd, int options,
+    uintptr_t handle);
+struct golibevent_pair golibevent_bufferevent_pair_new(struct golibevent_base *, int options,
+    uintptr_t first, uintptr_t second);
+void golibevent_bufferevent_setcb(struct bufferevent *, uintptr_t handle, bool read,
+    bool write);
+struct golibevent_result golibevent_bufferevent_enable(struct bufferevent *, short events);
+struct golibevent_result golibevent_bufferevent_disable(struct bufferevent *, short events);
+struct golibevent_result golibevent_bufferevent_setwatermark(struct bufferevent *,
+    short events, size_t low, size_t high);
+int golibevent_bufferevent_set_timeouts(struct golibevent_base *, struct bufferevent *,
+    int64_t read_us, int64_t write_us);
+struct golibevent_result golibevent_bufferevent_read(struct bufferevent *, void *, size_t);
+struct golibevent_result golibevent_bufferevent_write(struct bufferevent *, const void *,
+    size_t);
+struct golibevent_result golibevent_bufferevent_read_buffer(struct bufferevent *,
+    struct evbuffer *);
+struct golibevent_result golibevent_bufferevent_write_buffer(struct bufferevent *,
+    struct evbuffer *);
+struct golibevent_result golibevent_bufferevent_setfd(struct golibevent_base *,
+    struct bufferevent *, int fd, int options);
+struct golibevent_result golibevent_bufferevent_connect(struct golibevent_base *,
+    struct bufferevent *, int fd, const struct sockaddr *, int len);
+struct golibevent_result golibevent_bufferevent_trigger(struct bufferevent *, short events,
+    int options);
+struct golibevent_result golibevent_bufferevent_trigger_event(struct bufferevent *,
+    short what, int options);
+struct golibevent_result golibevent_bufferevent_flush(struct bufferevent *, short events,
+    int mode);
+int golibevent_bufferevent_priority_set(struct bufferevent *, int priority);
+uintptr_t golibevent_bufferevent_lock(struct bufferevent *);
 
 /* util.c */
 struct sockaddr_storage;

@@ -86,6 +86,9 @@ const (
 	// BEV_EVENT_CONNECTED says that a connect has finished well.
 	BEV_EVENT_CONNECTED BufferEvents = C.BEV_EVENT_CONNECTED
 
+	knownBufferEvents = BEV_EVENT_READING | BEV_EVENT_WRITING | BEV_EVENT_EOF |
+		BEV_EVENT_ERROR | BEV_EVENT_TIMEOUT | BEV_EVENT_CONNECTED
+
 	// EVBUFFER_READ is luaevent's word for the input being above its low
 	// watermark; in an event callback it tags a read: BEV_EVENT_READING.
 	EVBUFFER_READ = BEV_EVENT_READING
@@ -152,6 +155,8 @@ const (
 	BEV_TRIG_IGNORE_WATERMARKS TriggerOptions = C.BEV_TRIG_IGNORE_WATERMARKS
 	// BEV_TRIG_DEFER_CALLBACKS runs the callback from the loop.
 	BEV_TRIG_DEFER_CALLBACKS TriggerOptions = C.BEV_TRIG_DEFER_CALLBACKS
+
+	knownTriggerOptions = BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS
 )
 
 var triggerOptionsNames = []flagName{

@@ -34,6 +34,9 @@ struct golibevent_event {
 /* The base whose loop this thread is in, or NULL. */
 extern __thread struct golibevent_base *golibevent_loop;
 
+/* The call of Go's that this thread is in. */
+extern __thread struct golibevent_call golibevent_call;
+
 /* Reports whether the caller is in a callback of gb. */
 static inline int
 on_loop(const struct golibevent_base *gb)
@@ -60,6 +63,9 @@ int golibevent_event_settle(struct golibevent_event *, const struct golibevent_v
 void golibevent_on_event(evutil_socket_t, short, void *);
 void golibevent_on_signal(evutil_socket_t, short, void *);
 void golibevent_on_post(evutil_socket_t, short, void *);
+void golibevent_on_buffer_read(struct bufferevent *, void *);
+void golibevent_on_buffer_write(struct bufferevent *, void *);
+void golibevent_on_buffer_event(struct bufferevent *, short, void *);
 
 /* signal.c */
 int golibevent_signal_new(struct golibevent_event *, int signum);

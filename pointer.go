@@ -41,6 +41,17 @@ func BaseFromPointer(base unsafe.Pointer) (*Base, error) {
 	return newBase(c, "event_base_new", err)
 }
 
+// Pointer returns the struct bufferevent *, untyped as Base.Pointer is, for C code that
+// takes one. It is valid until Close; nil after it. C code that sets its callbacks cuts
+// off those of SetCallbacks.
+func (bev *BufferEvent) Pointer() unsafe.Pointer {
+	if bev.enter("bufferevent_socket_new") != nil {
+		return nil
+	}
+	defer bev.leave()
+	return unsafe.Pointer(bev.c)
+}
+
 // goStrings copies a C array of strings that ends with NULL.
 func goStrings(p **C.char) []string {
 	var s []string
