@@ -202,13 +202,10 @@ golibevent_bufferevent_write_buffer(struct bufferevent *bev, struct evbuffer *bu
 	return end(outer, bufferevent_write_buffer(bev, buf));
 }
 
-/* Gives bev the socket, and leaves it the priority that C would reset. */
+/* Gives bev back the priority that it loses with each new socket. */
 static void
-set_fd(struct bufferevent *bev, int fd)
+restore_priority(struct bufferevent *bev, int priority)
 {
-	int priority = bufferevent_get_priority(bev);
-
-	bufferevent_setfd(bev, fd);
 	if (bufferevent_get_priority(bev) != priority)
 		bufferevent_priority_set(bev, priority);
 }
@@ -218,11 +215,14 @@ golibevent_bufferevent_setfd(struct golibevent_base *gb, struct bufferevent *bev
     int options)
 {
 	struct golibevent_call outer = begin();
+	int priority;
 
 	if (fd >= 0 && prepare(gb, fd, options) == -1)
 		return end(outer, -1);
 	bufferevent_lock(bev);
-	set_fd(bev, fd);
+	priority = bufferevent_get_priority(bev);
+	bufferevent_setfd(bev, fd);
+	restore_priority(bev, priority);
 	bufferevent_unlock(bev);
 	return end(outer, 0);
 }
@@ -238,11 +238,15 @@ golibevent_bufferevent_connect(struct golibevent_base *gb, struct bufferevent *b
     const struct sockaddr *sa, int len)
 {
 	struct golibevent_call outer = begin();
-	int priority, before, rc = -1, err = 0;
+	int priority, has, rc = -1, err;
 
 	bufferevent_lock(bev);
-	before = bufferevent_getfd(bev);
+	has = bufferevent_getfd(bev);
 	priority = bufferevent_get_priority(bev);
+	if (has >= 0 && has != fd) {
+		err = EALREADY;		/* another thread was faster */
+		goto done;
+	}
 	if (gb->uses_select && fd >= FD_SETSIZE) {
 		err = EMFILE;
 		goto done;
@@ -250,23 +254,20 @@ golibevent_bufferevent_connect(struct golibevent_base *gb, struct bufferevent *b
 	rc = connect(fd, sa, len);
 	err = rc == -1 ? errno : 0;
 	if (err == ECONNREFUSED) {
-		if (before != fd)
-			bufferevent_setfd(bev, fd);
+		bufferevent_setfd(bev, fd);
 		errno = err;
 		bufferevent_trigger_event(bev, BEV_EVENT_ERROR, BEV_TRIG_DEFER_CALLBACKS);
 		bufferevent_disable(bev, EV_READ | EV_WRITE);
 		rc = 0;
 	} else if (rc == 0 || err == EINPROGRESS || err == EINTR) {
-		if (before != fd)
-			bufferevent_setfd(bev, fd);
+		bufferevent_setfd(bev, fd);
 		errno = 0;
 		rc = bufferevent_socket_connect(bev, NULL, 0);
 		err = errno;
-		if (rc == -1 && before != fd)
-			bufferevent_setfd(bev, before);
+		if (rc == -1)
+			bufferevent_setfd(bev, has);
 	}
-	if (bufferevent_get_priority(bev) != priority)
-		bufferevent_priority_set(bev, priority);
+	restore_priority(bev, priority);
 done:
 	bufferevent_unlock(bev);
 	errno = err;

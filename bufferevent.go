@@ -72,6 +72,7 @@ type BufferEvent struct {
 	handle  uintptr
 	life    life.Life
 	node    own.Node
+	uses    uint // without a lock, written by every call: misuse shows in the race detector
 
 	input, output Buffer
 
@@ -233,6 +234,9 @@ func (bev *BufferEvent) enter(op string) error {
 	}
 	if !bev.life.Enter() {
 		return &Error{op, ErrClosed}
+	}
+	if bev.options&BEV_OPT_THREADSAFE == 0 {
+		bev.uses++
 	}
 	return nil
 }
@@ -545,8 +549,9 @@ func (bev *BufferEvent) move(op string, other, own *Buffer, write bool) error {
 // that has none, a new non-blocking one, closed on exec, which is the BufferEvent's with
 // BEV_OPT_CLOSE_ON_FREE and else the caller's to close: FD returns it.
 //
-// How it went is told by the event callback: BEV_EVENT_CONNECTED, BEV_EVENT_ERROR with
-// the reason in Err, or BEV_EVENT_TIMEOUT|BEV_EVENT_WRITING after the write timeout.
+// How it went is told by the event callback: BEV_EVENT_CONNECTED, or BEV_EVENT_ERROR with
+// the reason in Err. BEV_EVENT_TIMEOUT|BEV_EVENT_WRITING comes each time the write timeout
+// has passed; the connect goes on.
 // What fails at once is returned and not told, as in C, but for ECONNREFUSED, which is
 // told and not returned; a new descriptor has then been closed.
 //

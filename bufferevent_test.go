@@ -570,6 +570,60 @@ func TestBufferEventConnectFailsAtOnce(t *testing.T) {
 	}
 }
 
+// The write timeout limits a connect. This one waits behind a full backlog.
+func TestBufferEventConnectTimeout(t *testing.T) {
+	ln, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(ln)
+	if err := syscall.Bind(ln, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Listen(ln, 0); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := syscall.Getsockname(ln)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := bevBase(t)
+	address := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(sa.(*syscall.SockaddrInet4).Port))
+	for range 4 {
+		bevCheck(t, "Connect", bevNew(t, b, -1, bevOwn).Connect(address), nil)
+	}
+	bev := bevNew(t, b, -1, bevOwn)
+	var happened []libevent.BufferEvents
+	bev.SetCallbacks(nil, nil, func(bev *libevent.BufferEvent, what libevent.BufferEvents) {
+		if happened = append(happened, what); len(happened) < 2 {
+			return
+		}
+		bevCheck(t, "Err", bev.Err(), syscall.ETIMEDOUT)
+		bevCheck(t, "Close", bev.Close(), nil)
+		bevCheck(t, "Stop", b.Stop(), nil)
+	})
+	bevCheck(t, "SetTimeouts", bev.SetTimeouts(0, 20*time.Millisecond), nil)
+	bevCheck(t, "Connect", bev.Connect(address), nil)
+	bevRun(t, b)
+	if want := []libevent.BufferEvents{0x42, 0x42}; !slices.Equal(happened, want) {
+		t.Errorf("%v, want %v", happened, want)
+	}
+}
+
+// A socket that the backend refuses is not enabled.
+func TestBufferEventEnableFails(t *testing.T) {
+	b := bevBase(t)
+	one, two := bevSockets(t)
+	defer syscall.Close(two)
+	bev := bevNew(t, b, one, 0)
+	_ = syscall.Close(one)
+	bevCheck(t, "Enable", bev.Enable(bevRW), syscall.EBADF)
+	if bev.Enabled() != libevent.EV_WRITE {
+		t.Errorf("enabled: %v", bev.Enabled())
+	}
+	bevRun(t, b)
+}
+
 // A read timeout and a write timeout each come once, not before their time, and end what
 // they timed. A partner that neither reads nor has timeouts to lose is not told.
 //
@@ -1538,23 +1592,24 @@ func TestBufferEventTwoLoops(t *testing.T) {
 		one, two := bevSockets(t)
 		out[i], in[i] = bevNew(t, b, one, options), bevNew(t, bases[1-i], two, options)
 	}
-	var received [2]atomic.Int64
+	var finished atomic.Int32
 	chunk := bevBytes(4096)
 	for i := range bases {
 		got := 0
 		in[i].SetCallbacks(func(bev *libevent.BufferEvent) {
-			p := bevRead(t, bev)
-			for _, c := range p {
+			for _, c := range bevRead(t, bev) {
 				if c != chunk[got%len(chunk)] {
 					t.Errorf("byte %d of direction %d is wrong", got, i)
-					_ = bases[1-i].Stop()
-					break
 				}
 				got++
 			}
-			received[i].Store(int64(got))
 			if got >= total {
-				_ = bases[1-i].Stop()
+				bevCheck(t, "Disable", bev.Disable(libevent.EV_READ), nil)
+				// The loop that is done first still has the other's output to write.
+				if finished.Add(1) == 2 {
+					_ = bases[0].Stop()
+					_ = bases[1].Stop()
+				}
 				return
 			}
 			// This loop writes to the other loop's BufferEvent.
@@ -1571,23 +1626,13 @@ func TestBufferEventTwoLoops(t *testing.T) {
 	}
 	var wg sync.WaitGroup
 	for _, b := range bases {
-		// The loop that is done first still has the other's output to write.
 		if _, err := b.AddTimer(time.Hour, func(libevent.Events) (libevent.Events, time.Duration) { return 0, 0 }); err != nil {
 			t.Fatal(err)
 		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), bevGuard)
-	defer cancel()
-	for i, b := range bases {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			for ctx.Err() == nil && (received[0].Load() < total || received[1].Load() < total) {
-				_ = b.Loop(libevent.EVLOOP_ONCE | libevent.EVLOOP_NONBLOCK)
-			}
-			if received[i].Load() < total {
-				t.Errorf("direction %d: %d bytes", i, received[i].Load())
-			}
+			bevRun(t, b)
 		}()
 	}
 	wg.Wait()
