@@ -14,6 +14,12 @@ package libevent
 #cgo nocallback bufferevent_getfd
 #cgo noescape bufferevent_getwatermark
 #cgo nocallback bufferevent_getwatermark
+#cgo nocallback bufferevent_get_input
+#cgo nocallback bufferevent_get_output
+#cgo nocallback bufferevent_get_max_single_read
+#cgo nocallback bufferevent_get_max_single_write
+#cgo nocallback bufferevent_set_max_single_read
+#cgo nocallback bufferevent_set_max_single_write
 */
 import "C"
 
@@ -827,6 +833,8 @@ func (bev *BufferEvent) Base() *Base { return bev.base }
 // connection made, and before any event. Connect and SetFD start anew.
 //
 // It is safe from any goroutine, also after Close.
+//
+// Wraps: EVUTIL_SOCKET_ERROR
 func (bev *BufferEvent) Err() error { return bev.last.err() }
 
 // Lock takes the lock of a BufferEvent with BEV_OPT_THREADSAFE, to make one of several
