@@ -4,6 +4,7 @@
 #include "internal.h"
 
 __thread struct golibevent_base *golibevent_loop;
+__thread struct golibevent_held golibevent_held;
 
 /* Turns libevent's locking on. It must come before the first base. */
 int
@@ -127,9 +128,10 @@ on_finalize_stop(struct event *ev, void *arg)
 /*
  * Frees the base, which must have no children left. A borrowed one may be running: a
  * callback of ours may even be the caller. What we keep of it then goes when that has
- * returned, with the loop's next pass or with the base itself.
+ * returned, with the loop's next pass or with the base itself. Returns the references that
+ * went with the base's bufferevents; the caller owns them.
  */
-void
+struct golibevent_reference *
 golibevent_base_free(struct golibevent_base *gb)
 {
 	struct event *stop_ev = gb->stop_ev, *post_ev = gb->post_ev;
@@ -138,15 +140,17 @@ golibevent_base_free(struct golibevent_base *gb)
 	if (gb->borrowed && stop_ev != NULL && post_ev != NULL) {
 		event_free_finalize(0, stop_ev, on_finalize_stop);
 		event_free_finalize(0, post_ev, on_finalize);
-		return;
+		return NULL;
 	}
 	if (stop_ev != NULL)
 		event_free(stop_ev);
 	if (post_ev != NULL)
 		event_free(post_ev);
+	hold_references();
 	if (!gb->borrowed)
 		event_base_free(gb->base);
 	forget(gb);
+	return take_references();
 }
 
 /* Takes the stop request back, with all its traces. */

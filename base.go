@@ -59,6 +59,7 @@ type Base struct {
 	failure error    // what the loop must report when it returns
 	posts   []func() // what Post has queued
 	posted  bool     // the loop has been told of posts
+	ends    []func() // what must run, in the loop or in Close
 }
 
 // bases finds the Base of a C callback's handle.
@@ -99,7 +100,8 @@ func (b *Base) leave() { b.life.Leave() }
 
 // Close frees the base and all that was made on it, newest first: events,
 // bufferevents, listeners and what other packages have made. Callbacks that have not
-// come will not come; functions that Post has queued are dropped.
+// come will not come; functions that Post has queued are dropped. The cleanup of what
+// Buffer.AddReference has added, and is still there, runs.
 //
 // It returns ErrRunning while a loop or a callback runs on the base, ErrBroken after a
 // Goexit in a callback, and nil when the base was closed before. Of a base of
@@ -126,10 +128,12 @@ func (b *Base) Close() error {
 	b.children.CloseAll()
 	b.life.Drain()
 	bases.Delete(b.handle)
-	C.golibevent_base_free(b.c)
+	released := C.golibevent_base_free(b.c)
 	b.mu.Lock()
-	b.posts = nil
+	ends := b.ends
+	b.posts, b.ends = nil, nil
 	b.mu.Unlock()
+	runAll(append(ends, takeReferences(released)...))
 	return nil
 }
 
@@ -401,6 +405,41 @@ func (b *Base) Post(fn func()) error {
 		C.golibevent_base_post(b.c)
 	}
 	return nil
+}
+
+// end makes the loop run fn like a posted function; if none does, Close runs it.
+func (b *Base) end(fn func()) {
+	b.mu.Lock()
+	b.ends = append(b.ends, fn)
+	b.mu.Unlock()
+	_ = b.Post(b.runEnd)
+}
+
+func (b *Base) runEnd() {
+	b.mu.Lock()
+	if len(b.ends) == 0 { // Close was quicker
+		b.mu.Unlock()
+		return
+	}
+	fn := b.ends[0]
+	b.ends = b.ends[1:]
+	b.mu.Unlock()
+	fn()
+}
+
+// runAll calls every function in order, also when one panics: then the panic comes
+// after the others have run.
+func runAll(fns []func()) {
+	next := 0
+	defer func() {
+		if next < len(fns) {
+			runAll(fns[next:])
+		}
+	}()
+	for next < len(fns) {
+		next++
+		fns[next-1]()
+	}
 }
 
 // runPosts runs what Post has queued until now. What is left after a break or a panic

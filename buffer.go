@@ -1,13 +1,880 @@
 package libevent
 
-// #include "callbacks.h"
+/*
+#include "callbacks.h"
+#cgo nocallback golibevent_buffer_pullup
+#cgo nocallback golibevent_buffer_expand
+#cgo nocallback golibevent_buffer_reserve
+#cgo noescape golibevent_buffer_copyout
+#cgo nocallback golibevent_buffer_copyout
+#cgo noescape golibevent_buffer_search
+#cgo nocallback golibevent_buffer_search
+#cgo noescape golibevent_buffer_search_eol
+#cgo nocallback golibevent_buffer_search_eol
+#cgo noescape golibevent_buffer_peek
+#cgo nocallback golibevent_buffer_peek
+#cgo noescape evbuffer_get_length
+#cgo nocallback evbuffer_get_length
+#cgo nocallback evbuffer_new
+#cgo nocallback evbuffer_enable_locking
+#cgo nocallback evbuffer_freeze
+#cgo nocallback evbuffer_unfreeze
+*/
 import "C"
 
-// Buffer is a queue of bytes.
+import (
+	"io"
+	"math"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"github.com/mattn/go-pointer"
+)
+
+// MaxExtents is the most extents that Buffer.Reserve gives.
+const MaxExtents = C.GOLIBEVENT_EXTENTS
+
+// maxSpace is more than a process has memory for: what is larger C need not try.
+const maxSpace = (1<<47 - 1) & math.MaxInt
+
+// Buffer is a queue of bytes: they are added at its end and removed at its start. It is
+// made of chunks, which move from one Buffer to another without being copied.
+//
+// A slice of the buffer's own memory, from Peek, PeekVec, PullUp, Bytes or Reserve, is
+// C memory. It is valid until the next call that changes the buffer, and, in a
+// BufferEvent's buffer, until the callback returns.
+//
+// A Buffer is for one goroutine at a time; the race detector reports when it is not. One
+// that belongs to a BufferEvent is for the loop only. A frozen end refuses all that
+// would change it with EPERM: of a BufferEvent's buffers that is the end of the input,
+// where nothing can be added, and the start of the output, where nothing can be removed.
+// After Close every method returns ErrClosed, or a zero value.
 //
 // Wraps: struct evbuffer
 type Buffer struct {
 	c     *C.struct_evbuffer // nil when closed
 	owner *BufferEvent       // whose input or output it is, or nil
 	uses  uint               // written by every method: misuse shows in the race detector
+
+	borrowed bool    // somebody else frees c
+	lent     bool    // ReadFrom or WriteTo has given memory of c away
+	one      [1]byte // what ReadByte and WriteByte move
+
+	// What Reserve has given and Commit takes.
+	reserved [MaxExtents]C.struct_evbuffer_iovec
+	extents  [MaxExtents][]byte
+	nextents int
+}
+
+var (
+	_ io.ReadWriteCloser = (*Buffer)(nil)
+	_ io.ReaderFrom      = (*Buffer)(nil)
+	_ io.WriterTo        = (*Buffer)(nil)
+	_ io.StringWriter    = (*Buffer)(nil)
+	_ io.ByteReader      = (*Buffer)(nil)
+	_ io.ByteWriter      = (*Buffer)(nil)
+)
+
+// buffers counts those of NewBuffer that are not closed.
+var buffers atomic.Int64
+
+// NewBuffer makes an empty buffer. The caller must Close it. It returns ENOMEM.
+//
+// Wraps: evbuffer_new
+func NewBuffer() (*Buffer, error) {
+	c, err := C.evbuffer_new()
+	if c == nil {
+		return nil, opError("evbuffer_new", err)
+	}
+	buffers.Add(1)
+	return &Buffer{c: c}, nil
+}
+
+// enter begins a call for op.
+func (buf *Buffer) enter(op string) error {
+	buf.uses++
+	switch {
+	case buf.c == nil, buf.owner != nil && buf.owner.closed():
+		return &Error{op, ErrClosed}
+	case buf.lent:
+		return opError(op, syscall.EBUSY)
+	}
+	return nil
+}
+
+// finish ends a call for op with its result, after the cleanups of what it has released.
+func (buf *Buffer) finish(op string, done C.struct_golibevent_done, err error) (int, error) {
+	if done.released != nil {
+		runAll(takeReferences(done.released))
+	}
+	if done.n < 0 {
+		return 0, opError(op, err)
+	}
+	return int(done.n), nil
+}
+
+// Close frees the buffer and what is in it; the second Close does nothing. The buffer of
+// a BufferEvent goes with that, and Close returns EINVAL. Of a buffer of
+// BufferFromPointer, C's evbuffer stays as it is.
+//
+// Wraps: evbuffer_free
+func (buf *Buffer) Close() error {
+	const op = "evbuffer_free"
+	buf.uses++
+	switch {
+	case buf.owner != nil:
+		return opError(op, syscall.EINVAL)
+	case buf.lent:
+		return opError(op, syscall.EBUSY)
+	case buf.c == nil:
+		return nil
+	}
+	c := buf.c
+	buf.c = nil
+	if buf.borrowed {
+		return nil
+	}
+	buffers.Add(-1)
+	done, err := C.golibevent_buffer_free(c)
+	_, err = buf.finish(op, done, err)
+	return err
+}
+
+// EnableLocking gives the evbuffer a lock, for C code that uses it from another thread.
+// It makes every single call of C's safe and no method of the Buffer. A buffer that
+// shares chunks with others must have it before. It returns EALREADY when the evbuffer
+// has a lock.
+//
+// Wraps: evbuffer_enable_locking
+func (buf *Buffer) EnableLocking() error {
+	const op = "evbuffer_enable_locking"
+	if err := buf.enter(op); err != nil {
+		return err
+	}
+	rc, err := C.evbuffer_enable_locking(buf.c, nil)
+	switch {
+	case rc != -1:
+		return nil
+	case err == syscall.ENOMEM:
+		return opError(op, err)
+	}
+	return opError(op, syscall.EALREADY)
+}
+
+// Len returns the number of bytes in the buffer.
+//
+// Wraps: evbuffer_get_length
+func (buf *Buffer) Len() int {
+	if buf.enter("evbuffer_get_length") != nil {
+		return 0
+	}
+	return int(C.evbuffer_get_length(buf.c))
+}
+
+// Write adds a copy of p. It returns len(p), or 0 and EPERM when the end is frozen,
+// ENOMEM, or EOVERFLOW when the length would be.
+//
+// Wraps: evbuffer_add
+func (buf *Buffer) Write(p []byte) (int, error) {
+	const op = "evbuffer_add"
+	if err := buf.enter(op); err != nil {
+		return 0, err
+	}
+	done, err := C.golibevent_buffer_add(buf.c, cBytes(p), C.size_t(len(p)))
+	if _, err := buf.finish(op, done, err); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// WriteString is Write for a string.
+//
+// Wraps: evbuffer_add
+func (buf *Buffer) WriteString(s string) (int, error) {
+	return buf.Write(unsafe.Slice(unsafe.StringData(s), len(s)))
+}
+
+// WriteByte is Write for a byte.
+//
+// Wraps: evbuffer_add
+func (buf *Buffer) WriteByte(c byte) error {
+	buf.one[0] = c
+	_, err := buf.Write(buf.one[:])
+	return err
+}
+
+// AddIovec adds a copy of the slices, one after the other, and returns their length. All
+// of them are added or none. It returns the errors of Write.
+//
+// Wraps: evbuffer_add_iovec
+func (buf *Buffer) AddIovec(vec [][]byte) (int, error) {
+	total := 0
+	for _, p := range vec {
+		if len(p) > math.MaxInt-total {
+			return 0, opError("evbuffer_add_iovec", syscall.EOVERFLOW)
+		}
+		total += len(p)
+	}
+	if total == 0 {
+		return buf.Write(nil)
+	}
+	extents, err := buf.Reserve(total, 2)
+	if err != nil {
+		return 0, err
+	}
+	var used [2]int
+	at := 0
+	for _, p := range vec {
+		for len(p) > 0 {
+			n := copy(extents[at][used[at]:], p)
+			used[at] += n
+			if p = p[n:]; len(p) > 0 {
+				at++
+			}
+		}
+	}
+	if err := buf.Commit(used[:len(extents)]...); err != nil {
+		return 0, err
+	}
+	return total, nil
+}
+
+// Prepend adds a copy of p at the start. It returns EPERM when the start is frozen, and
+// ENOMEM and EOVERFLOW as Write.
+//
+// Wraps: evbuffer_prepend
+func (buf *Buffer) Prepend(p []byte) error {
+	const op = "evbuffer_prepend"
+	if err := buf.enter(op); err != nil {
+		return err
+	}
+	done, err := C.golibevent_buffer_prepend(buf.c, cBytes(p), C.size_t(len(p)))
+	_, err = buf.finish(op, done, err)
+	return err
+}
+
+// AddBuffer moves all of src to the end, without a copy. It returns EINVAL for a nil src
+// and for the buffer itself, EPERM when buf's end or src's start is frozen, EOVERFLOW,
+// and ErrClosed also when src is closed.
+//
+// Wraps: evbuffer_add_buffer
+func (buf *Buffer) AddBuffer(src *Buffer) error {
+	const op = "evbuffer_add_buffer"
+	if err := buf.enterWith(op, src); err != nil {
+		return err
+	}
+	done, err := C.golibevent_buffer_add_buffer(buf.c, src.c)
+	_, err = buf.finish(op, done, err)
+	return err
+}
+
+// PrependBuffer moves all of src to the start, without a copy. It returns the errors of
+// AddBuffer, EPERM when either start is frozen.
+//
+// Wraps: evbuffer_prepend_buffer
+func (buf *Buffer) PrependBuffer(src *Buffer) error {
+	const op = "evbuffer_prepend_buffer"
+	if err := buf.enterWith(op, src); err != nil {
+		return err
+	}
+	done, err := C.golibevent_buffer_prepend_buffer(buf.c, src.c)
+	_, err = buf.finish(op, done, err)
+	return err
+}
+
+// RemoveBuffer moves the first n bytes, or all when there are fewer, to the end of dst
+// and returns how many. Whole chunks are not copied. It returns EINVAL for a negative n,
+// a nil dst and the buffer itself, EPERM when buf's start or dst's end is frozen, and
+// ErrClosed also when dst is closed. After ENOMEM bytes may be missing.
+//
+// Wraps: evbuffer_remove_buffer
+func (buf *Buffer) RemoveBuffer(dst *Buffer, n int) (int, error) {
+	const op = "evbuffer_remove_buffer"
+	if n < 0 {
+		return 0, opError(op, syscall.EINVAL)
+	}
+	if err := buf.enterWith(op, dst); err != nil {
+		return 0, err
+	}
+	done, err := C.golibevent_buffer_remove_buffer(buf.c, dst.c, C.size_t(n))
+	return buf.finish(op, done, err)
+}
+
+// enterWith begins a call that needs another buffer too.
+func (buf *Buffer) enterWith(op string, other *Buffer) error {
+	if other == nil {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := buf.enter(op); err != nil {
+		return err
+	}
+	if err := other.enter(op); err != nil {
+		return err
+	}
+	if buf.c == other.c {
+		return opError(op, syscall.EINVAL)
+	}
+	return nil
+}
+
+// Read removes up to len(p) bytes into p. It returns io.EOF when the buffer is empty,
+// and EPERM when its start is frozen.
+//
+// Wraps: evbuffer_remove
+func (buf *Buffer) Read(p []byte) (int, error) {
+	const op = "evbuffer_remove"
+	if err := buf.enter(op); err != nil {
+		return 0, err
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	done, err := C.golibevent_buffer_remove(buf.c, cBytes(p), C.size_t(min(len(p), maxInt32)))
+	n, err := buf.finish(op, done, err)
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// ReadByte is Read for a byte.
+//
+// Wraps: evbuffer_remove
+func (buf *Buffer) ReadByte() (byte, error) {
+	_, err := buf.Read(buf.one[:])
+	if err != nil {
+		return 0, err
+	}
+	return buf.one[0], nil
+}
+
+// Drain removes n bytes, or all when there are fewer. It returns EINVAL for a negative n,
+// and EPERM when the start is frozen.
+//
+// Wraps: evbuffer_drain
+func (buf *Buffer) Drain(n int) error {
+	const op = "evbuffer_drain"
+	if n < 0 {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := buf.enter(op); err != nil {
+		return err
+	}
+	done, err := C.golibevent_buffer_drain(buf.c, C.size_t(n))
+	_, err = buf.finish(op, done, err)
+	return err
+}
+
+// ReadLine removes the first line and its end, and returns a copy of it without the end.
+// When there is no full line nothing is removed, and it returns syscall.EAGAIN. The
+// other errors are EINVAL for an unknown style, and EPERM when the start is frozen.
+//
+// A line has no limit but Len: against an unfriendly peer look at that after EAGAIN.
+//
+// Wraps: evbuffer_readln
+func (buf *Buffer) ReadLine(style EOL) ([]byte, error) {
+	const op = "evbuffer_readln"
+	eol, err := buf.searchEOL(op, 0, style)
+	if err != nil {
+		return nil, err
+	}
+	if eol.pos < 0 {
+		return nil, syscall.EAGAIN
+	}
+	line := make([]byte, eol.pos)
+	done, err := C.golibevent_buffer_remove_line(buf.c, cBytes(line), C.size_t(len(line)), eol.n)
+	if _, err := buf.finish(op, done, err); err != nil {
+		return nil, err
+	}
+	return line, nil
+}
+
+// SearchEOL returns where the first end of a line at or after start is, and how many
+// bytes it has; -1 and 0 when there is none. It returns EINVAL for an unknown style, and
+// for a start outside 0 to Len.
+//
+// Wraps: evbuffer_search_eol, evbuffer_ptr_set
+func (buf *Buffer) SearchEOL(start int, style EOL) (pos, n int, err error) {
+	eol, err := buf.searchEOL("evbuffer_search_eol", start, style)
+	if err != nil || eol.pos < 0 {
+		return -1, 0, err
+	}
+	return int(eol.pos), int(eol.n), nil
+}
+
+func (buf *Buffer) searchEOL(op string, start int, style EOL) (C.struct_golibevent_eol, error) {
+	var eol C.struct_golibevent_eol
+	if start < 0 || style < EVBUFFER_EOL_ANY || style > EVBUFFER_EOL_NUL {
+		return eol, opError(op, syscall.EINVAL)
+	}
+	if err := buf.enter(op); err != nil {
+		return eol, err
+	}
+	eol = C.golibevent_buffer_search_eol(buf.c, C.size_t(start), C.int(style))
+	if eol.pos < -1 {
+		return eol, opError(op, syscall.EINVAL)
+	}
+	return eol, nil
+}
+
+// Search returns where what begins for the first time, -1 when it does not. An empty
+// what is at 0.
+//
+// Wraps: evbuffer_search
+func (buf *Buffer) Search(what []byte) int {
+	pos, err := buf.search("evbuffer_search", what, 0, -1)
+	if err != nil {
+		return -1
+	}
+	return pos
+}
+
+// SearchRange is Search between the positions start and end, where -1 is the end of the
+// buffer: what must lie in between as a whole. It returns EINVAL for a position outside
+// 0 to Len, and for an end before start.
+//
+// Wraps: evbuffer_search_range, evbuffer_ptr_set
+func (buf *Buffer) SearchRange(what []byte, start, end int) (int, error) {
+	const op = "evbuffer_search_range"
+	if start < 0 || end < -1 || (end >= 0 && end < start) {
+		return -1, opError(op, syscall.EINVAL)
+	}
+	return buf.search(op, what, start, end)
+}
+
+func (buf *Buffer) search(op string, what []byte, start, end int) (int, error) {
+	if err := buf.enter(op); err != nil {
+		return -1, err
+	}
+	pos := C.golibevent_buffer_search(buf.c, cBytes(what), C.size_t(len(what)), C.size_t(start), C.int64_t(end))
+	if pos < -1 {
+		return -1, opError(op, syscall.EINVAL)
+	}
+	return int(pos), nil
+}
+
+// CopyOut copies the first len(p) bytes to p, or all when there are fewer, and returns
+// how many. They stay in the buffer. It returns EPERM when the start is frozen.
+//
+// Wraps: evbuffer_copyout
+func (buf *Buffer) CopyOut(p []byte) (int, error) {
+	return buf.copyOut("evbuffer_copyout", p, 0)
+}
+
+// CopyOutFrom is CopyOut from the position start on. It returns EINVAL for one outside
+// 0 to Len.
+//
+// Wraps: evbuffer_copyout_from, evbuffer_ptr_set
+func (buf *Buffer) CopyOutFrom(p []byte, start int) (int, error) {
+	return buf.copyOut("evbuffer_copyout_from", p, start)
+}
+
+func (buf *Buffer) copyOut(op string, p []byte, start int) (int, error) {
+	if start < 0 {
+		return 0, opError(op, syscall.EINVAL)
+	}
+	if err := buf.enter(op); err != nil {
+		return 0, err
+	}
+	n, err := C.golibevent_buffer_copyout(buf.c, C.size_t(start), cBytes(p), C.size_t(len(p)))
+	if n == -1 {
+		return 0, opError(op, err)
+	}
+	return int(n), nil
+}
+
+// Peek returns the first chunk, without a copy; nil when the buffer is empty. Drain then
+// removes what was used of it.
+//
+// Wraps: evbuffer_peek, evbuffer_get_contiguous_space
+func (buf *Buffer) Peek() []byte {
+	if buf.enter("evbuffer_peek") != nil {
+		return nil
+	}
+	var chunk C.struct_evbuffer_iovec
+	if C.golibevent_buffer_peek(buf.c, 0, 1, &chunk, 1) == 0 {
+		return nil
+	}
+	return goBytes(&chunk)
+}
+
+// PeekVec appends the n bytes from the position start on to vec, a slice for each chunk,
+// without a copy, and returns the result. A negative n, or one past the end, is all that
+// there is. It returns EINVAL for a start outside 0 to Len.
+//
+// Wraps: evbuffer_peek, evbuffer_ptr_set
+func (buf *Buffer) PeekVec(vec [][]byte, start, n int) ([][]byte, error) {
+	const op = "evbuffer_peek"
+	if start < 0 {
+		return vec, opError(op, syscall.EINVAL)
+	}
+	if err := buf.enter(op); err != nil {
+		return vec, err
+	}
+	var few [16]C.struct_evbuffer_iovec
+	chunks := few[:]
+	count := C.golibevent_buffer_peek(buf.c, C.size_t(start), C.int64_t(n), &chunks[0], C.int(len(chunks)))
+	if int(count) > len(chunks) {
+		chunks = make([]C.struct_evbuffer_iovec, count)
+		count = C.golibevent_buffer_peek(buf.c, C.size_t(start), C.int64_t(n), &chunks[0], count)
+	}
+	if count < 0 {
+		return vec, opError(op, syscall.EINVAL)
+	}
+	for i := range chunks[:count] {
+		chunk := goBytes(&chunks[i])
+		if n >= 0 {
+			chunk = chunk[:min(n, len(chunk)):len(chunk)]
+			n -= len(chunk)
+		}
+		if len(chunk) > 0 {
+			vec = append(vec, chunk)
+		}
+	}
+	return vec, nil
+}
+
+// Bytes returns all that is in the buffer, as PullUp(-1); nil when it is empty, or when
+// there is no memory for that.
+//
+// Wraps: evbuffer_pullup
+func (buf *Buffer) Bytes() []byte {
+	p, _ := buf.PullUp(-1)
+	return p
+}
+
+// PullUp returns the first n bytes, all with a negative n. It moves them into one chunk if
+// they are not. It returns EINVAL when there are fewer, and ENOMEM.
+//
+// Wraps: evbuffer_pullup
+func (buf *Buffer) PullUp(n int) ([]byte, error) {
+	const op = "evbuffer_pullup"
+	if err := buf.enter(op); err != nil {
+		return nil, err
+	}
+	done, err := C.golibevent_buffer_pullup(buf.c, C.int64_t(n))
+	n, err = buf.finish(op, done, err)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	return unsafe.Slice((*byte)(done.data), n), nil
+}
+
+// Expand makes room for n bytes in one chunk, so that adding them needs no memory. It
+// returns EINVAL for a negative n, and ENOMEM.
+//
+// Wraps: evbuffer_expand
+func (buf *Buffer) Expand(n int) error {
+	const op = "evbuffer_expand"
+	switch {
+	case n < 0:
+		return opError(op, syscall.EINVAL)
+	case n > maxSpace:
+		return opError(op, syscall.ENOMEM)
+	}
+	if err := buf.enter(op); err != nil {
+		return err
+	}
+	done, err := C.golibevent_buffer_expand(buf.c, C.size_t(n))
+	_, err = buf.finish(op, done, err)
+	return err
+}
+
+// Reserve returns room for n bytes or more at the end, in up to extents pieces, for the
+// caller to fill and Commit. More than one piece saves libevent from copying. The slice
+// of pieces is the Buffer's own, valid until the next Reserve. Nothing has changed until
+// Commit, and a Reserve without one does no harm.
+//
+// It returns EINVAL unless n > 0 and extents is 1 to MaxExtents, EPERM when the end is
+// frozen, and ENOMEM.
+//
+// Wraps: evbuffer_reserve_space
+func (buf *Buffer) Reserve(n, extents int) ([][]byte, error) {
+	const op = "evbuffer_reserve_space"
+	switch {
+	case n <= 0, extents < 1, extents > MaxExtents:
+		return nil, opError(op, syscall.EINVAL)
+	case n > maxSpace:
+		return nil, opError(op, syscall.ENOMEM)
+	}
+	if err := buf.enter(op); err != nil {
+		return nil, err
+	}
+	buf.nextents = 0
+	done, err := C.golibevent_buffer_reserve(buf.c, C.size_t(n), &buf.reserved[0], C.int(extents))
+	count, err := buf.finish(op, done, err)
+	if err != nil {
+		return nil, err
+	}
+	buf.nextents = count
+	for i := range buf.extents[:count] {
+		buf.extents[i] = goBytes(&buf.reserved[i])
+	}
+	return buf.extents[:count], nil
+}
+
+// Commit adds what was filled of the last Reserve: the first lengths[0] bytes of its first
+// piece, the first lengths[1] of its second, and so on. It ends the reservation. It
+// returns EINVAL for more pieces or bytes than were reserved, for a negative length,
+// without a Reserve, and when the buffer has changed since; EPERM when the end is frozen.
+//
+// Wraps: evbuffer_commit_space
+func (buf *Buffer) Commit(lengths ...int) error {
+	const op = "evbuffer_commit_space"
+	if err := buf.enter(op); err != nil {
+		return err
+	}
+	if len(lengths) > buf.nextents {
+		return opError(op, syscall.EINVAL)
+	}
+	for i, n := range lengths {
+		if n < 0 || n > len(buf.extents[i]) {
+			return opError(op, syscall.EINVAL)
+		}
+	}
+	for i, n := range lengths {
+		buf.reserved[i].iov_len = C.size_t(n)
+	}
+	buf.nextents = 0
+	done, err := C.golibevent_buffer_commit(buf.c, &buf.reserved[0], C.int(len(lengths)))
+	_, err = buf.finish(op, done, err)
+	return err
+}
+
+// Freeze makes the start of the buffer, or its end, refuse changes with EPERM, until
+// Unfreeze.
+//
+// Wraps: evbuffer_freeze
+func (buf *Buffer) Freeze(start bool) error {
+	const op = "evbuffer_freeze"
+	if err := buf.enter(op); err != nil {
+		return err
+	}
+	C.evbuffer_freeze(buf.c, cBool(start))
+	return nil
+}
+
+// Unfreeze takes Freeze back. A BufferEvent relies on what it has frozen itself.
+//
+// Wraps: evbuffer_unfreeze
+func (buf *Buffer) Unfreeze(start bool) error {
+	const op = "evbuffer_unfreeze"
+	if err := buf.enter(op); err != nil {
+		return err
+	}
+	C.evbuffer_unfreeze(buf.c, cBool(start))
+	return nil
+}
+
+// ReadFD reads up to max bytes from a descriptor to the end of the buffer, with one
+// system call. libevent takes 4096 bytes at most; a negative max is as much as that. It
+// returns io.EOF at the end of the stream, syscall.EAGAIN when there is nothing to read
+// from a non-blocking descriptor, EPERM when the end is frozen, ENOMEM, and the system's
+// errno. With a blocking descriptor it waits.
+//
+// Wraps: evbuffer_read
+func (buf *Buffer) ReadFD(fd, max int) (int, error) {
+	const op = "evbuffer_read"
+	if err := buf.enter(op); err != nil {
+		return 0, err
+	}
+	switch {
+	case fd < 0 || fd > maxInt32:
+		return 0, opError(op, syscall.EBADF)
+	case max == 0:
+		return 0, nil
+	}
+	done, err := C.golibevent_buffer_read(buf.c, C.int(fd), C.int(atMost(max)))
+	n, err := buf.finishIO(op, done, err)
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// WriteFD writes up to max bytes from the start of the buffer to a descriptor, with one
+// system call, and removes what the system took. A negative max is as much as libevent
+// writes at once: 128 chunks. From an empty buffer it writes 0 bytes. It returns
+// syscall.EAGAIN when a non-blocking descriptor takes nothing, EPERM when the start is
+// frozen, and the system's errno. With a blocking descriptor it waits.
+//
+// Wraps: evbuffer_write, evbuffer_write_atmost
+func (buf *Buffer) WriteFD(fd, max int) (int, error) {
+	const op = "evbuffer_write"
+	if err := buf.enter(op); err != nil {
+		return 0, err
+	}
+	if fd < 0 || fd > maxInt32 {
+		return 0, opError(op, syscall.EBADF)
+	}
+	done, err := C.golibevent_buffer_write(buf.c, C.int(fd), C.int64_t(atMost(max)))
+	return buf.finishIO(op, done, err)
+}
+
+// atMost gives C's form of a limit: -1 for none.
+func atMost(n int) int {
+	return min(max(n, -1), maxInt32)
+}
+
+// finishIO is finish with a bare EAGAIN, which is no failure and costs no allocation.
+func (buf *Buffer) finishIO(op string, done C.struct_golibevent_done, err error) (int, error) {
+	if done.n < 0 && err == syscall.EAGAIN {
+		return 0, syscall.EAGAIN
+	}
+	return buf.finish(op, done, err)
+}
+
+// ReadFrom adds what r gives until io.EOF, which it does not return. r reads straight
+// into the buffer, which returns EBUSY to all other calls meanwhile. Another Buffer is
+// emptied as with AddBuffer. Beside r's error it returns those of Reserve.
+//
+// Wraps: evbuffer_reserve_space, evbuffer_commit_space
+func (buf *Buffer) ReadFrom(r io.Reader) (int64, error) {
+	if src, ok := r.(*Buffer); ok {
+		return buf.addAll(src)
+	}
+	const room = 4096
+	var total int64
+	for {
+		extents, err := buf.Reserve(room, 1)
+		if err != nil {
+			return total, err
+		}
+		n, readErr := buf.lend(r.Read, extents[0])
+		if err := buf.Commit(n); err != nil {
+			return total, err
+		}
+		total += int64(n)
+		if readErr == io.EOF {
+			return total, nil
+		}
+		if readErr != nil {
+			return total, readErr
+		}
+	}
+}
+
+// WriteTo writes everything to w, a chunk at a time, and removes what w took. Until it
+// returns, the buffer returns EBUSY to all other calls. Another Buffer gets the chunks
+// themselves, as with AddBuffer. It returns w's error, and EPERM when the start is
+// frozen.
+//
+// Wraps: evbuffer_peek, evbuffer_drain
+func (buf *Buffer) WriteTo(w io.Writer) (int64, error) {
+	if dst, ok := w.(*Buffer); ok {
+		return dst.addAll(buf)
+	}
+	var total int64
+	// What w has taken must not come a second time: a frozen start shows first.
+	if err := buf.Drain(0); err != nil {
+		return 0, err
+	}
+	for {
+		chunk := buf.Peek()
+		if len(chunk) == 0 {
+			return total, nil
+		}
+		n, writeErr := buf.lend(w.Write, chunk)
+		if n < 0 || n > len(chunk) {
+			return total, opError("evbuffer_drain", syscall.EINVAL)
+		}
+		if err := buf.Drain(n); err != nil {
+			return total, err
+		}
+		total += int64(n)
+		if writeErr != nil {
+			return total, writeErr
+		}
+		if n < len(chunk) {
+			return total, io.ErrShortWrite
+		}
+	}
+}
+
+// addAll is AddBuffer with a count.
+func (buf *Buffer) addAll(src *Buffer) (int64, error) {
+	n := src.Len()
+	if err := buf.AddBuffer(src); err != nil {
+		return 0, err
+	}
+	return int64(n), nil
+}
+
+// lend calls fn with memory of the buffer, which nothing else may change meanwhile.
+func (buf *Buffer) lend(fn func([]byte) (int, error), p []byte) (int, error) {
+	buf.lent = true
+	defer func() { buf.lent = false }()
+	return fn(p)
+}
+
+// reference is Go memory that an evbuffer refers to.
+type reference struct {
+	pinner  runtime.Pinner
+	cleanup func()
+}
+
+// AddReference adds p itself, without a copy. p must not change until libevent lets go of
+// it, and cleanup, if it is not nil, is called then, once: by the call of this package
+// that has let go of it, before that returns, on its goroutine; by the loop, in its next
+// pass, when a BufferEvent has sent it; by Base.Close, if that comes first. The buffers
+// are whole again by then: cleanup may use them, and a panic is an ordinary one. When
+// other C code lets go of p, or runs the loop, cleanup runs on a goroutine of its own.
+//
+// libevent lets go of an empty p with the bytes around it. After an error cleanup is not
+// called: EPERM when the end is frozen, ENOMEM, EOVERFLOW.
+//
+// Wraps: evbuffer_add_reference
+func (buf *Buffer) AddReference(p []byte, cleanup func()) error {
+	const op = "evbuffer_add_reference"
+	if err := buf.enter(op); err != nil {
+		return err
+	}
+	ref := &reference{cleanup: cleanup}
+	if len(p) > 0 {
+		ref.pinner.Pin(&p[0])
+	} else {
+		p = nil // C must not keep what is not pinned
+	}
+	name := pointer.Save(ref)
+	done, err := C.golibevent_buffer_add_reference(buf.c, cBytes(p), C.size_t(len(p)), name)
+	if done.n < 0 {
+		pointer.Unref(name)
+		ref.pinner.Unpin()
+	}
+	_, err = buf.finish(op, done, err)
+	return err
+}
+
+// takeReferences ends released references and returns the cleanups to call.
+func takeReferences(released *C.struct_golibevent_reference) []func() {
+	var cleanups []func()
+	for released != nil {
+		r := released
+		released = r.next
+		ref := pointer.Restore(r.name).(*reference)
+		pointer.Unref(r.name)
+		C.free(unsafe.Pointer(r))
+		ref.pinner.Unpin()
+		if ref.cleanup != nil {
+			cleanups = append(cleanups, ref.cleanup)
+		}
+	}
+	return cleanups
+}
+
+// cBytes gives C's form of a slice's memory.
+func cBytes(p []byte) *C.uint8_t { return (*C.uint8_t)(unsafe.SliceData(p)) }
+
+// goBytes gives Go's form of C's memory.
+func goBytes(v *C.struct_evbuffer_iovec) []byte {
+	return unsafe.Slice((*byte)(v.iov_base), int(v.iov_len))
+}
+
+func cBool(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
 }

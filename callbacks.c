@@ -15,7 +15,8 @@
  *	golibeventOnEvent(w->handle, what, &v);
  *	settle(w, &v);
  *
- * where the verdict is filled by Go and carried out here, after Go has returned.
+ * where the verdict is filled by Go and carried out here, after Go has returned. What
+ * must not run in the midst of libevent's work is kept for the end of the call.
  * No Go function is left other than by its return: each recovers its panics.
  */
 #include "internal.h"
@@ -111,4 +112,25 @@ void
 golibevent_on_buffer_event(struct bufferevent *bev, short what, void *arg)
 {
 	call_buffer(bev, GOLIBEVENT_EVENT, what, errno, arg);
+}
+
+/* A reference's last call. Nobody but this knows ref any more. */
+void
+golibevent_on_release(const void *data, size_t n, void *arg)
+{
+	struct golibevent_reference *ref = arg;
+	struct golibevent_held *held = &golibevent_held;
+
+	(void)data;
+	(void)n;
+	ref->next = NULL;
+	if (held->calls == 0) {
+		golibeventOnRelease(ref, golibevent_loop != NULL ? golibevent_loop->handle : 0);
+		return;
+	}
+	if (held->first == NULL)
+		held->first = ref;
+	else
+		*held->last = ref;
+	held->last = &ref->next;
 }

@@ -70,3 +70,18 @@ func golibeventOnBuffer(handle C.uintptr_t, kind C.int, what C.short, number C.i
 	}
 	return bev.serve(kind, BufferEvents(what), syscall.Errno(number), loop, call)
 }
+
+// A reference that libevent has released outside this package's calls: in the loop of
+// the handle's base, or, without one, for C code of somebody else's.
+//
+//export golibeventOnRelease
+func golibeventOnRelease(ref *C.struct_golibevent_reference, handle C.uintptr_t) {
+	b := bases.Get(uintptr(handle))
+	for _, cleanup := range takeReferences(ref) {
+		if b != nil {
+			b.end(cleanup)
+		} else {
+			go cleanup()
+		}
+	}
+}

@@ -71,6 +71,33 @@ struct golibevent_verdict {
 	unsigned char stop;	/* break the loop: Go has an error to report */
 };
 
+/* Memory of Go's that an evbuffer refers to. */
+struct golibevent_reference {
+	struct golibevent_reference *next;
+	void *name;		/* go-pointer's, of the Go object */
+};
+
+/*
+ * What a call on an evbuffer has come to. libevent calls the cleanup of a reference
+ * while the evbuffer is in pieces, so the binding only collects it then: the
+ * references that the call has released come back here, for Go to see to when C has
+ * returned.
+ */
+struct golibevent_done {
+	int64_t n;		/* the result; < 0 with errno */
+	uint8_t *data;		/* of golibevent_buffer_pullup */
+	struct golibevent_reference *released;
+};
+
+/* The end of a line. pos < 0: there is none; < -1: the start was past the end. */
+struct golibevent_eol {
+	int64_t pos;
+	size_t n;
+};
+
+/* The most extents that golibevent_buffer_reserve gives. */
+#define GOLIBEVENT_EXTENTS 4
+
 /* Why a loop was asked to stop. */
 #define GOLIBEVENT_STOP 1u	/* Base.Stop */
 #define GOLIBEVENT_STOP_CTX 2u	/* the context of Base.Run */
@@ -101,7 +128,7 @@ int golibevent_use_threads(void);
 struct golibevent_base *golibevent_base_new(const struct event_config *, int flags);
 struct golibevent_base *golibevent_base_borrow(struct event_base *);
 int golibevent_base_priority_init(struct golibevent_base *, int n);
-void golibevent_base_free(struct golibevent_base *);
+struct golibevent_reference *golibevent_base_free(struct golibevent_base *);
 int golibevent_base_loop(struct golibevent_base *, int flags);
 int golibevent_base_on_loop(struct golibevent_base *);
 void golibevent_base_stop(struct golibevent_base *, unsigned why);
@@ -164,6 +191,36 @@ struct golibevent_result golibevent_bufferevent_flush(struct bufferevent *, shor
     int mode);
 int golibevent_bufferevent_priority_set(struct bufferevent *, int priority);
 uintptr_t golibevent_bufferevent_lock(struct bufferevent *);
+
+/* buffer.c */
+struct golibevent_done golibevent_buffer_free(struct evbuffer *);
+struct golibevent_done golibevent_buffer_add(struct evbuffer *, const uint8_t *p, size_t n);
+struct golibevent_done golibevent_buffer_prepend(struct evbuffer *, const uint8_t *p, size_t n);
+struct golibevent_done golibevent_buffer_add_reference(struct evbuffer *, const uint8_t *p,
+    size_t n, void *name);
+struct golibevent_done golibevent_buffer_add_buffer(struct evbuffer *dst, struct evbuffer *src);
+struct golibevent_done golibevent_buffer_prepend_buffer(struct evbuffer *dst,
+    struct evbuffer *src);
+struct golibevent_done golibevent_buffer_remove_buffer(struct evbuffer *src,
+    struct evbuffer *dst, size_t n);
+struct golibevent_done golibevent_buffer_remove(struct evbuffer *, uint8_t *p, size_t n);
+struct golibevent_done golibevent_buffer_remove_line(struct evbuffer *, uint8_t *p, size_t n,
+    size_t eol);
+struct golibevent_done golibevent_buffer_drain(struct evbuffer *, size_t n);
+struct golibevent_done golibevent_buffer_pullup(struct evbuffer *, int64_t n);
+struct golibevent_done golibevent_buffer_expand(struct evbuffer *, size_t n);
+struct golibevent_done golibevent_buffer_reserve(struct evbuffer *, size_t n,
+    struct evbuffer_iovec *, int extents);
+struct golibevent_done golibevent_buffer_commit(struct evbuffer *, struct evbuffer_iovec *,
+    int extents);
+struct golibevent_done golibevent_buffer_read(struct evbuffer *, int fd, int max);
+struct golibevent_done golibevent_buffer_write(struct evbuffer *, int fd, int64_t max);
+int64_t golibevent_buffer_copyout(struct evbuffer *, size_t start, uint8_t *p, size_t n);
+int golibevent_buffer_peek(struct evbuffer *, size_t start, int64_t n, struct evbuffer_iovec *,
+    int extents);
+int64_t golibevent_buffer_search(struct evbuffer *, const uint8_t *what, size_t n,
+    size_t start, int64_t end);
+struct golibevent_eol golibevent_buffer_search_eol(struct evbuffer *, size_t start, int style);
 
 /* util.c */
 struct sockaddr_storage;

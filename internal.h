@@ -54,6 +54,34 @@ timeval_of(int64_t us)
 	return tv;
 }
 
+/*
+ * The references that libevent has released on this thread while a call holds them
+ * back. It is no list on the stack of that call: a Goexit in a callback would leave a
+ * pointer to it behind.
+ */
+extern __thread struct golibevent_held {
+	unsigned calls;
+	struct golibevent_reference *first, **last;
+} golibevent_held;
+
+/* Begins a call that holds references back. */
+static inline void
+hold_references(void)
+{
+	golibevent_held.calls++;
+}
+
+/* Ends it and returns what was released, the oldest first. The caller owns the list. */
+static inline struct golibevent_reference *
+take_references(void)
+{
+	struct golibevent_reference *first = golibevent_held.first;
+
+	golibevent_held.calls--;
+	golibevent_held.first = NULL;
+	return first;
+}
+
 /* event.c: free what a finished event leaves. */
 void golibevent_event_forget(struct golibevent_event *);
 /* event.c: do what the Go callback has asked for. */
@@ -66,6 +94,8 @@ void golibevent_on_post(evutil_socket_t, short, void *);
 void golibevent_on_buffer_read(struct bufferevent *, void *);
 void golibevent_on_buffer_write(struct bufferevent *, void *);
 void golibevent_on_buffer_event(struct bufferevent *, short, void *);
+
+void golibevent_on_release(const void *, size_t, void *);
 
 /* signal.c */
 int golibevent_signal_new(struct golibevent_event *, int signum);

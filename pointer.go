@@ -52,6 +52,25 @@ func (bev *BufferEvent) Pointer() unsafe.Pointer {
 	return unsafe.Pointer(bev.c)
 }
 
+// Pointer returns the struct evbuffer *, for C code that takes one. It is valid until
+// Close, or that of the buffer's BufferEvent; nil after it. While C changes the evbuffer
+// no slice of the buffer's memory may be in use.
+func (buf *Buffer) Pointer() unsafe.Pointer {
+	if buf.enter("evbuffer_new") != nil {
+		return nil
+	}
+	return unsafe.Pointer(buf.c)
+}
+
+// BufferFromPointer borrows a struct evbuffer * that C owns. Close leaves that alone: it
+// must come before C frees it. A nil pointer is EINVAL.
+func BufferFromPointer(buf unsafe.Pointer) (*Buffer, error) {
+	if buf == nil {
+		return nil, opError("evbuffer_new", syscall.EINVAL)
+	}
+	return &Buffer{c: (*C.struct_evbuffer)(buf), borrowed: true}, nil
+}
+
 // goStrings copies a C array of strings that ends with NULL.
 func goStrings(p **C.char) []string {
 	var s []string
