@@ -412,7 +412,9 @@ func (b *Base) end(fn func()) {
 	b.mu.Lock()
 	b.ends = append(b.ends, fn)
 	b.mu.Unlock()
-	_ = b.Post(b.runEnd)
+	if b.Post(b.runEnd) != nil { // closed meanwhile, or broken
+		go b.runEnd()
+	}
 }
 
 func (b *Base) runEnd() {
