@@ -14,8 +14,8 @@
 #define IO (EV_READ | EV_WRITE | EV_CLOSED)
 
 /* Reports with errno whether libevent can be given fd. */
-static int
-check_fd(const struct golibevent_base *gb, int fd)
+int
+golibevent_check_fd(const struct golibevent_base *gb, int fd)
 {
 	struct stat st;
 
@@ -44,7 +44,7 @@ golibevent_event_new(struct golibevent_base *gb, int fd, short events, uintptr_t
 	struct golibevent_event *w;
 	int err;
 
-	if (fd >= 0 && !(events & EV_SIGNAL) && check_fd(gb, fd) == -1)
+	if (fd >= 0 && !(events & EV_SIGNAL) && golibevent_check_fd(gb, fd) == -1)
 		return NULL;
 	if ((w = calloc(1, sizeof(*w))) == NULL)
 		return NULL;

@@ -82,6 +82,9 @@ take_references(void)
 	return first;
 }
 
+
+/* event.c: report with errno whether libevent can be given a descriptor. */
+int golibevent_check_fd(const struct golibevent_base *, int fd);
 /* event.c: free what a finished event leaves. */
 void golibevent_event_forget(struct golibevent_event *);
 /* event.c: do what the Go callback has asked for. */
