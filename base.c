@@ -180,7 +180,10 @@ golibevent_base_loop(struct golibevent_base *gb, int flags)
 	if (end_stop(gb) != 0)
 		return 0;
 	golibevent_loop = gb;
+	/* Whoever holds gb->mu and sees that no loop runs can rely on it. */
+	pthread_mutex_lock(&gb->mu);
 	STORE(&gb->running, 1);
+	pthread_mutex_unlock(&gb->mu);
 	errno = 0;
 	rc = event_base_loop(gb->base, flags);
 	err = errno;
