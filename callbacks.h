@@ -158,7 +158,6 @@ int golibevent_event_get_priority(struct golibevent_event *);
 short golibevent_event_get_events(struct golibevent_event *);
 
 /* bufferevent.c */
-struct sockaddr;
 uintptr_t golibevent_thread(void);
 struct bufferevent *golibevent_bufferevent_new(struct golibevent_base *, int fd, int options,
     uintptr_t handle);
@@ -222,8 +221,24 @@ int64_t golibevent_buffer_search(struct evbuffer *, const uint8_t *what, size_t 
     size_t start, int64_t end);
 struct golibevent_eol golibevent_buffer_search_eol(struct evbuffer *, size_t start, int style);
 
+/* A message of libevent's log. */
+#define GOLIBEVENT_MESSAGE 1024		/* as long as libevent makes them */
+struct golibevent_message {
+	int64_t ns;		/* when, by the wall clock */
+	int severity;		/* EVENT_LOG_* */
+	uint64_t lost;		/* messages before it that found no room */
+	char text[GOLIBEVENT_MESSAGE];
+};
+
+/* log.c */
+int golibevent_enable_debug_mode(void);
+void golibevent_on_fatal(int code);
+void golibevent_log(int severity, const char *text);
+int golibevent_log_open(int *fd);
+int golibevent_log_close(void);
+int golibevent_log_take(struct golibevent_message *);
+
 /* util.c */
-struct sockaddr_storage;
 int golibevent_sockaddr_ip(struct sockaddr_storage *, const uint8_t *addr, int n,
     uint16_t port, const char *zone);
 int golibevent_sockaddr_unix(struct sockaddr_storage *, const char *path, size_t n);

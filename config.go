@@ -114,6 +114,7 @@ func NewWithConfig(cfg *Config) (*Base, error) {
 		}
 		C.golibevent_config_max_dispatch(c, us, C.int(callbacks), C.int(cfg.LimitPriority))
 	}
+	settleDebugMode()
 	base, err := C.golibevent_base_new(c, C.int(cfg.Flags))
 	if base == nil && (err == nil || len(cfg.Avoid) > 0 || cfg.Require != 0) &&
 		err != syscall.ENOMEM {

@@ -365,6 +365,25 @@ var listenerOptionsNames = []flagName{
 // String returns the names of the bits, as in "LEV_OPT_REUSEABLE".
 func (o ListenerOptions) String() string { return flagString(int64(o), listenerOptionsNames) }
 
+// LogSeverity is how grave a message of libevent's log is: one of EVENT_LOG_*.
+type LogSeverity int
+
+const (
+	// EVENT_LOG_DEBUG is for following what libevent does: EnableDebugLogging.
+	EVENT_LOG_DEBUG LogSeverity = C.EVENT_LOG_DEBUG
+	// EVENT_LOG_MSG is for information.
+	EVENT_LOG_MSG LogSeverity = C.EVENT_LOG_MSG
+	// EVENT_LOG_WARN is for failures and misuse.
+	EVENT_LOG_WARN LogSeverity = C.EVENT_LOG_WARN
+	// EVENT_LOG_ERR is for what libevent ends the process after.
+	EVENT_LOG_ERR LogSeverity = C.EVENT_LOG_ERR
+)
+
+// String returns the name of the severity, as in "EVENT_LOG_WARN".
+func (s LogSeverity) String() string {
+	return enumString(int(s), "EVENT_LOG_DEBUG", "EVENT_LOG_MSG", "EVENT_LOG_WARN", "EVENT_LOG_ERR")
+}
+
 // flagName names one bit of a flag family.
 type flagName struct {
 	bit  int64

@@ -37,6 +37,7 @@ func BaseFromPointer(base unsafe.Pointer) (*Base, error) {
 	if base == nil {
 		return nil, opError("event_base_new", syscall.EINVAL)
 	}
+	settleDebugMode()
 	c, err := C.golibevent_base_borrow((*C.struct_event_base)(base))
 	return newBase(c, "event_base_new", err)
 }
