@@ -134,3 +134,62 @@ golibevent_on_release(const void *data, size_t n, void *arg)
 		*held->last = ref;
 	held->last = &ref->next;
 }
+
+/*
+ * A connection that nobody takes, of a listener that was closed while it was accepted,
+ * is closed here.
+ */
+void
+golibevent_on_accept(struct evconnlistener *lev, evutil_socket_t fd, struct sockaddr *sa,
+    int len, void *arg)
+{
+	struct golibevent_listener *w = arg;
+	unsigned char stop = 0;
+
+	w->pause = 0;
+	w->running = 1;
+	if (!golibeventOnAccept(w->handle, fd, sa, len, &golibevent_loop, &stop)) {
+		evutil_closesocket(fd);
+		evconnlistener_disable(lev);
+	}
+	w->running = 0;
+	if (stop)
+		event_base_loopbreak(evconnlistener_get_base(lev));
+	golibevent_listener_settle(w);
+}
+
+static void
+report(struct golibevent_listener *w, int err, int accepting)
+{
+	struct event_base *base = evconnlistener_get_base(w->lev);
+	unsigned char stop = 0;
+
+	w->running = 1;
+	golibeventOnListenerError(w->handle, err, accepting, &golibevent_loop, &stop);
+	w->running = 0;
+	if (stop)
+		event_base_loopbreak(base);
+	golibevent_listener_settle(w);
+}
+
+void
+golibevent_on_accept_error(struct evconnlistener *lev, void *arg)
+{
+	int err = errno;
+
+	(void)lev;
+	golibevent_listener_pause(arg);
+	report(arg, err, 1);
+}
+
+void
+golibevent_on_enable_error(struct golibevent_listener *w, int err)
+{
+	report(w, err, 0);
+}
+
+void
+golibevent_on_listener_gone(void *handle)
+{
+	golibeventOnListenerGone(handle);
+}

@@ -9,13 +9,21 @@ package libevent
 //		}
 //	}
 //
+// or, for what go-pointer holds, with an unsafe.Pointer for the handle, which is good
+// until C has said that the object is gone.
+//
 // A handle that finds nothing is of an object that was closed while its callback was
 // under way. Within the callback of a borrowed base *loop is set to that base.
 
 // #include "callbacks.h"
 import "C"
 
-import "syscall"
+import (
+	"syscall"
+	"unsafe"
+
+	"github.com/mattn/go-pointer"
+)
 
 //export golibeventOnEvent
 func golibeventOnEvent(handle C.uintptr_t, what C.short, v *C.struct_golibevent_verdict) {
@@ -85,3 +93,37 @@ func golibeventOnRelease(ref *C.struct_golibevent_reference, handle C.uintptr_t)
 		}
 	}
 }
+
+// It reports whether somebody has got the descriptor.
+//
+//export golibeventOnAccept
+func golibeventOnAccept(handle unsafe.Pointer, fd C.int, sa *C.struct_sockaddr, n C.int, loop **C.struct_golibevent_base, stop *C.uchar) (taken C.uchar) {
+	ln := pointer.Restore(handle).(*Listener)
+	if ln.life.Closed() {
+		return 0
+	}
+	if *loop != ln.base.c {
+		defer ln.base.inLoop(loop)()
+	}
+	ln.onAccept(int(fd), addrPortOf(sa, n), stop)
+	return 1
+}
+
+//export golibeventOnListenerError
+func golibeventOnListenerError(handle unsafe.Pointer, number, accepting C.int, loop **C.struct_golibevent_base, stop *C.uchar) {
+	ln := pointer.Restore(handle).(*Listener)
+	if ln.life.Closed() {
+		return
+	}
+	if *loop != ln.base.c {
+		defer ln.base.inLoop(loop)()
+	}
+	op := "evconnlistener_enable"
+	if accepting != 0 {
+		op = "accept"
+	}
+	ln.onError(opError(op, syscall.Errno(number)), stop)
+}
+
+//export golibeventOnListenerGone
+func golibeventOnListenerGone(handle unsafe.Pointer) { pointer.Unref(handle) }

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <event2/event.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -26,6 +27,7 @@
 
 struct golibevent_sink;
 struct golibevent_event;
+struct golibevent_listener;
 
 /* A base: libevent's, and what the binding keeps for it. */
 struct golibevent_base {
@@ -221,6 +223,16 @@ int64_t golibevent_buffer_search(struct evbuffer *, const uint8_t *what, size_t 
     size_t start, int64_t end);
 struct golibevent_eol golibevent_buffer_search_eol(struct evbuffer *, size_t start, int style);
 
+/* listener.c */
+struct golibevent_listener *golibevent_listener_bind(struct golibevent_base *,
+    const struct sockaddr *, int len, unsigned options, int backlog, void *handle);
+struct golibevent_listener *golibevent_listener_new(struct golibevent_base *, int fd,
+    unsigned options, int backlog, void *handle);
+struct evconnlistener *golibevent_listener_c(const struct golibevent_listener *);
+int golibevent_listener_start(struct golibevent_listener *);
+int golibevent_listener_set_enabled(struct golibevent_listener *, int enabled);
+void golibevent_listener_free(struct golibevent_listener *);
+
 /* A message of libevent's log. */
 #define GOLIBEVENT_MESSAGE 1024		/* as long as libevent makes them */
 struct golibevent_message {
@@ -242,6 +254,7 @@ int golibevent_log_take(struct golibevent_message *);
 int golibevent_sockaddr_ip(struct sockaddr_storage *, const uint8_t *addr, int n,
     uint16_t port, const char *zone);
 int golibevent_sockaddr_unix(struct sockaddr_storage *, const char *path, size_t n);
+int golibevent_sockaddr_local(int fd, struct sockaddr_storage *);
 int golibevent_sockaddr_parse(const struct sockaddr *, int len, uint8_t *addr,
     uint16_t *port, char *zone);
 

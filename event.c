@@ -227,7 +227,7 @@ golibevent_event_add(struct golibevent_event *w, int64_t us)
 	/* The descriptor may have been closed since the event was made or deleted,
 	 * and not every backend says so. */
 	if (!w->armed && event_get_events(w->ev) & IO)
-		rc = check_fd(gb, event_get_fd(w->ev));
+		rc = golibevent_check_fd(gb, event_get_fd(w->ev));
 	if (rc == 0)
 		rc = arm(w, us);
 	err = errno;

@@ -31,6 +31,22 @@ struct golibevent_event {
 	unsigned deleting;		/* calls of golibevent_event_del that wait */
 };
 
+/*
+ * A listener. What is not atomic belongs to the loop's thread, or to the holder of
+ * gb->mu while no loop runs. In a callback of a borrowed base gb may be gone.
+ */
+struct golibevent_listener {
+	struct evconnlistener *lev;	/* NULL when freed in its own callback */
+	struct golibevent_base *gb;
+	void *handle;			/* the Go Listener */
+	struct event *change;		/* does what another thread has asked for */
+	struct event *resume;		/* ends a pause */
+	int64_t pause;			/* the last one, if nothing was accepted since */
+	int enabled;			/* atomic: what the user wants */
+	unsigned char paused;
+	unsigned char running;		/* in its callback */
+};
+
 /* The base whose loop this thread is in, or NULL. */
 extern __thread struct golibevent_base *golibevent_loop;
 
@@ -99,6 +115,17 @@ void golibevent_on_buffer_write(struct bufferevent *, void *);
 void golibevent_on_buffer_event(struct bufferevent *, short, void *);
 
 void golibevent_on_release(const void *, size_t, void *);
+
+void golibevent_on_accept(struct evconnlistener *, evutil_socket_t, struct sockaddr *, int,
+    void *);
+void golibevent_on_accept_error(struct evconnlistener *, void *);
+/* callbacks.c: what the listener itself has to tell Go. */
+void golibevent_on_enable_error(struct golibevent_listener *, int err);
+void golibevent_on_listener_gone(void *handle);
+
+/* listener.c */
+void golibevent_listener_settle(struct golibevent_listener *);
+void golibevent_listener_pause(struct golibevent_listener *);
 
 /* signal.c */
 int golibevent_signal_new(struct golibevent_event *, int signum);

@@ -2,6 +2,8 @@ package libevent
 
 /*
 #include "callbacks.h"
+#cgo noescape golibevent_log
+#cgo nocallback golibevent_log
 #cgo noescape golibevent_log_take
 #cgo nocallback golibevent_log_take
 */
@@ -14,6 +16,7 @@ import (
 	"os"
 	"sync"
 	"time"
+	"unsafe"
 )
 
 func init() {
@@ -133,6 +136,13 @@ func handOn(when time.Time, severity LogSeverity, text string, attrs ...slog.Att
 	r.AddAttrs(slog.String("severity", severity.String()))
 	r.AddAttrs(attrs...)
 	_ = handler.Handle(ctx, r)
+}
+
+// warn logs an error that nobody has asked for.
+func warn(err error) {
+	text := C.CString(err.Error())
+	defer C.free(unsafe.Pointer(text))
+	C.golibevent_log(C.EVENT_LOG_WARN, text)
 }
 
 // EnableDebugLogging turns EVENT_LOG_DEBUG messages on or off, for all bases. There is

@@ -72,6 +72,18 @@ func BufferFromPointer(buf unsafe.Pointer) (*Buffer, error) {
 	return &Buffer{c: (*C.struct_evbuffer)(buf), borrowed: true}, nil
 }
 
+// Pointer returns the struct evconnlistener *, for a C library that takes one. The
+// listener's callbacks must stay the binding's. It is valid until Close; nil after it.
+//
+// It is safe from any goroutine; what C does with it then is up to C.
+func (ln *Listener) Pointer() unsafe.Pointer {
+	if ln.enter("evconnlistener_new") != nil {
+		return nil
+	}
+	defer ln.leave()
+	return unsafe.Pointer(ln.lev)
+}
+
 // goStrings copies a C array of strings that ends with NULL.
 func goStrings(p **C.char) []string {
 	var s []string

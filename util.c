@@ -86,3 +86,12 @@ golibevent_sockaddr_parse(const struct sockaddr *sa, int len, uint8_t *addr, uin
 	}
 	return 0;
 }
+
+/* Fills ss with the address that a socket is bound to. Returns the length, or 0. */
+int
+golibevent_sockaddr_local(int fd, struct sockaddr_storage *ss)
+{
+	socklen_t len = sizeof(*ss);
+
+	return getsockname(fd, (struct sockaddr *)ss, &len) == 0 ? (int)len : 0;
+}

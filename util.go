@@ -3,6 +3,7 @@ package libevent
 /*
 #include <net/if.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include "callbacks.h"
 #cgo noescape golibevent_sockaddr_ip
 #cgo nocallback golibevent_sockaddr_ip
@@ -10,10 +11,13 @@ package libevent
 #cgo nocallback golibevent_sockaddr_unix
 #cgo noescape golibevent_sockaddr_parse
 #cgo nocallback golibevent_sockaddr_parse
+#cgo noescape golibevent_sockaddr_local
+#cgo nocallback golibevent_sockaddr_local
 */
 import "C"
 
 import (
+	"bytes"
 	"net/netip"
 	"strings"
 	"syscall"
@@ -40,8 +44,8 @@ func sockaddrIP(ap netip.AddrPort) (*sockaddr, error) {
 	czone := C.CString(zone)
 	defer C.free(unsafe.Pointer(czone))
 	sa := &sockaddr{}
-	bytes := addr.AsSlice()
-	sa.len = C.golibevent_sockaddr_ip(&sa.storage, (*C.uint8_t)(&bytes[0]), C.int(len(bytes)),
+	octets := addr.AsSlice()
+	sa.len = C.golibevent_sockaddr_ip(&sa.storage, (*C.uint8_t)(&octets[0]), C.int(len(octets)),
 		C.uint16_t(ap.Port()), czone)
 	if sa.len == 0 {
 		return nil, syscall.EINVAL
@@ -73,12 +77,12 @@ func sockaddrUnix(path string) (*sockaddr, error) {
 // addrPortOf gives Go's form of a C address, the zero AddrPort for one that is not IP.
 func addrPortOf(sa *C.struct_sockaddr, n C.int) netip.AddrPort {
 	var (
-		bytes [16]byte
-		port  C.uint16_t
-		zone  [C.IF_NAMESIZE]C.char
+		octets [16]byte
+		port   C.uint16_t
+		zone   [C.IF_NAMESIZE]C.char
 	)
-	count := C.golibevent_sockaddr_parse(sa, n, (*C.uint8_t)(&bytes[0]), &port, &zone[0])
-	addr, ok := netip.AddrFromSlice(bytes[:count])
+	count := C.golibevent_sockaddr_parse(sa, n, (*C.uint8_t)(&octets[0]), &port, &zone[0])
+	addr, ok := netip.AddrFromSlice(octets[:count])
 	if !ok {
 		return netip.AddrPort{}
 	}
@@ -86,4 +90,30 @@ func addrPortOf(sa *C.struct_sockaddr, n C.int) netip.AddrPort {
 		addr = addr.WithZone(C.GoString(&zone[0]))
 	}
 	return netip.AddrPortFrom(addr, uint16(port))
+}
+
+// pathOf gives Go's form of a unix address, with "@" for the NUL of one that is not in
+// the file system. It gives "" for one without a name, and for another family.
+func pathOf(sa *C.struct_sockaddr, n C.int) string {
+	var sun C.struct_sockaddr_un
+	length := int(n) - int(unsafe.Offsetof(sun.sun_path))
+	if sa.sa_family != C.AF_UNIX || length <= 0 || length > len(sun.sun_path) {
+		return ""
+	}
+	path := C.GoBytes(unsafe.Pointer(&(*C.struct_sockaddr_un)(unsafe.Pointer(sa)).sun_path), C.int(length))
+	if path[0] == 0 {
+		return "@" + string(path[1:])
+	}
+	path, _, _ = bytes.Cut(path, []byte{0})
+	return string(path)
+}
+
+// boundTo gives the address of a socket in both of its forms.
+func boundTo(fd int) (netip.AddrPort, string) {
+	sa := &sockaddr{}
+	sa.len = C.golibevent_sockaddr_local(C.int(fd), &sa.storage)
+	if sa.len == 0 {
+		return netip.AddrPort{}, ""
+	}
+	return addrPortOf(sa.pointer(), sa.len), pathOf(sa.pointer(), sa.len)
 }
