@@ -2,6 +2,8 @@ package libevent_test
 
 import (
 	"errors"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -359,4 +361,80 @@ func TestBorrowedDispatchWhileRunByC(t *testing.T) {
 	if !errors.Is(nested, libevent.ErrRunning) {
 		t.Errorf("Dispatch in a callback = %v, want ErrRunning", nested)
 	}
+}
+
+// Goroutines make, fire and close events of a borrowed base, and close it, while its
+// loop runs. Nothing is left of them, and the loop runs on.
+func TestBorrowedFromGoroutines(t *testing.T) {
+	host := newBase(t)
+	background(t, host)
+	var calls atomic.Int64
+	for round := range 30 {
+		guest, err := libevent.BaseFromPointer(host.Pointer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				for i := range 100 {
+					// Errors are those of a base that is closed meanwhile.
+					ev, err := guest.AddTimer(time.Duration(i)*time.Microsecond,
+						func(libevent.Events) (libevent.Events, time.Duration) {
+							calls.Add(1)
+							return 0, time.Microsecond
+						})
+					if err != nil {
+						continue
+					}
+					_ = guest.Post(func() { calls.Add(1) })
+					_ = ev.Activate(libevent.EV_READ)
+					switch i % 3 {
+					case 0:
+						_ = ev.Del()
+					case 1:
+						_ = ev.Close()
+					}
+				}
+			}()
+		}
+		switch round % 3 {
+		case 0: // under way
+			if err := guest.Close(); err != nil {
+				t.Errorf("Close = %v", err)
+			}
+			wg.Wait()
+		case 1:
+			wg.Wait()
+			if err := guest.Close(); err != nil {
+				t.Errorf("Close = %v", err)
+			}
+		case 2: // in a callback
+			wg.Wait()
+			closed := make(chan error, 1)
+			if err := guest.Post(func() { closed <- guest.Close() }); err != nil {
+				t.Fatal(err)
+			}
+			if err := wait(t, "Close in a callback", closed); err != nil {
+				t.Errorf("Close in a callback = %v", err)
+			}
+		}
+	}
+	if calls.Load() == 0 {
+		t.Error("no callback ever ran")
+	}
+	// A pass of the loop after those of the finalizers.
+	passed := make(chan struct{})
+	err := host.Once(-1, 0, func(libevent.Events) {
+		if n := host.NumEvents(libevent.EVENT_BASE_COUNT_ADDED); n != 0 {
+			t.Errorf("%d events are left", n)
+		}
+		close(passed)
+	}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, "the loop", passed)
 }
