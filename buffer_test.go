@@ -1618,6 +1618,73 @@ func TestBufferBorrowed(t *testing.T) {
 	pulled(t, buf, "abcdef")
 }
 
+// TestBufferOfBufferEvent uses the buffers of a BufferEvent, whose loop sends what was
+// added by reference.
+func TestBufferOfBufferEvent(t *testing.T) {
+	b, err := libevent.New()
+	must(t, err)
+	defer b.Close()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+	must(t, err)
+	defer syscall.Close(fds[0])
+	bev, err := b.NewBufferEvent(fds[1], libevent.BEV_OPT_CLOSE_ON_FREE)
+	must(t, err)
+	in, out := bev.Input(), bev.Output()
+
+	wantErr(t, in.Close(), "evbuffer_free", syscall.EINVAL)
+	wantErr(t, second(in.Write([]byte("abc"))), "evbuffer_add", syscall.EPERM)
+	wantErr(t, in.AddBuffer(newBuffer(t, "abc")), "evbuffer_add_buffer", syscall.EPERM)
+	write(t, out, "first, ")
+	wantErr(t, out.Drain(1), "evbuffer_drain", syscall.EPERM)
+	ended := 0
+	must(t, out.AddReference([]byte("last"), func() {
+		ended++
+		if n := out.Len(); n != 0 {
+			t.Errorf("%d bytes are left in the cleanup", n)
+		}
+		if err := b.Stop(); err != nil {
+			t.Error(err)
+		}
+	}))
+	guard := time.AfterFunc(10*time.Second, func() { b.Stop() })
+	defer guard.Stop()
+	must(t, b.Dispatch())
+	if ended != 1 {
+		t.Errorf("%d cleanups, want 1", ended)
+	}
+	p := make([]byte, 32)
+	n, err := syscall.Read(fds[0], p)
+	if err != nil || string(p[:n]) != "first, last" {
+		t.Errorf("the peer has got %q and %v", p[:n], err)
+	}
+
+	must(t, bev.Close())
+	for _, buf := range []*libevent.Buffer{in, out} {
+		wantErr(t, second(buf.Write(nil)), "evbuffer_add", libevent.ErrClosed)
+		wantErr(t, buf.Close(), "evbuffer_free", syscall.EINVAL)
+		if buf.Len() != 0 || buf.Peek() != nil || buf.Pointer() != nil {
+			t.Error("the buffer of a closed BufferEvent has something in it")
+		}
+	}
+}
+
+// TestBufferReferenceEndsWithBase closes the base while a reference waits to be sent.
+func TestBufferReferenceEndsWithBase(t *testing.T) {
+	b, err := libevent.New()
+	must(t, err)
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+	must(t, err)
+	defer syscall.Close(fds[0])
+	bev, err := b.NewBufferEvent(fds[1], libevent.BEV_OPT_CLOSE_ON_FREE)
+	must(t, err)
+	ended := 0
+	must(t, bev.Output().AddReference([]byte("abc"), func() { ended++ }))
+	must(t, b.Close())
+	if ended != 1 {
+		t.Errorf("%d cleanups after Close, want 1", ended)
+	}
+}
+
 // TestBufferLocking gives a buffer its lock, once.
 func TestBufferLocking(t *testing.T) {
 	buf := newBuffer(t)
