@@ -126,6 +126,19 @@ on_finalize_stop(struct event *ev, void *arg)
 }
 
 /*
+ * Runs what is active, with the children gone. A bufferevent's deferred callback holds a
+ * reference, which event_base_free would not give back: neither it nor its socket would go.
+ */
+static void
+run_active(struct event_base *base)
+{
+	int passes = 2 * event_base_get_npriorities(base);
+
+	while (passes-- > 0 && event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE) > 0)
+		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+}
+
+/*
  * Frees the base, which must have no children left. A borrowed one may be running: a
  * callback of ours may even be the caller. What we keep of it then goes when that has
  * returned, with the loop's next pass or with the base itself. Returns the references that
@@ -147,8 +160,10 @@ golibevent_base_free(struct golibevent_base *gb)
 	if (post_ev != NULL)
 		event_free(post_ev);
 	hold_references();
-	if (!gb->borrowed)
+	if (!gb->borrowed) {
+		run_active(gb->base);
 		event_base_free(gb->base);
+	}
 	forget(gb);
 	return take_references();
 }
