@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -570,6 +571,35 @@ func TestBufferEventConnectFailsAtOnce(t *testing.T) {
 	}
 }
 
+// Of connects at the same time one counts, and the others' sockets are closed.
+func TestBufferEventConnectTwice(t *testing.T) {
+	before := bevOpenFDs(t)
+	b, err := libevent.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := bevRefusing(t)
+	for range 50 {
+		bev := bevNew(t, b, -1, bevThreadsafe|bevOwn)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				_ = bev.Connect(address)
+			}()
+		}
+		wg.Wait()
+		if bev.FD() < 0 {
+			t.Error("no socket")
+		}
+	}
+	bevCheck(t, "Close", b.Close(), nil)
+	if n := bevOpenFDs(t) - 1; n != before { // bevRefusing has one
+		t.Errorf("%d descriptors, %d before", n, before)
+	}
+}
+
 // The write timeout limits a connect. This one waits behind a full backlog.
 func TestBufferEventConnectTimeout(t *testing.T) {
 	ln, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
@@ -638,6 +668,7 @@ func TestBufferEventTimeouts(t *testing.T) {
 				if !pair {
 					bevFill(t, first.FD())
 				}
+				const wait = 30 * time.Millisecond
 				start := time.Now()
 				var happened []libevent.BufferEvents
 				first.SetCallbacks(nil, nil, func(bev *libevent.BufferEvent, what libevent.BufferEvents) {
@@ -646,30 +677,32 @@ func TestBufferEventTimeouts(t *testing.T) {
 					if err := bev.Err(); !errors.As(err, &e) || !e.Timeout() || !errors.Is(err, syscall.ETIMEDOUT) {
 						t.Errorf("Err: %v", err)
 					}
-					after, left := 30*time.Millisecond, libevent.EV_READ
-					if what&libevent.BEV_EVENT_READING != 0 {
-						after, left = 60*time.Millisecond, 0
-					}
 					// libevent's clock steps by some milliseconds.
-					if d := time.Since(start); d < after-10*time.Millisecond {
+					if d := time.Since(start); d < wait-10*time.Millisecond {
 						t.Errorf("%v after %v", what, d)
 					}
-					if bev.Enabled() != left {
+					if bev.Enabled() != 0 {
 						t.Errorf("%v leaves %v enabled", what, bev.Enabled())
 					}
 					if _, err := bev.Read(make([]byte, 1)); err != syscall.EAGAIN {
 						t.Errorf("Read after a timeout: %v", err)
 					}
+					// One after the other: deferred, they could be ORed.
+					if len(happened) == 1 {
+						bevCheck(t, "UpdateCachedTime", b.UpdateCachedTime(), nil)
+						start = time.Now()
+						bevCheck(t, "Enable", bev.Enable(libevent.EV_READ), nil)
+					}
 				})
 				second.SetCallbacks(nil, nil, func(_ *libevent.BufferEvent, what libevent.BufferEvents) {
 					t.Errorf("the partner: %v", what)
 				})
-				bevCheck(t, "SetTimeouts", first.SetTimeouts(60*time.Millisecond, 30*time.Millisecond), nil)
+				bevCheck(t, "SetTimeouts", first.SetTimeouts(wait, wait), nil)
 				bevCheck(t, "SetTimeouts", second.SetTimeouts(10*time.Millisecond, 0), nil)
 				if _, err := first.WriteString("nobody reads this"); err != nil {
 					t.Error(err)
 				}
-				bevCheck(t, "Enable", first.Enable(bevRW), nil)
+				bevCheck(t, "Enable", first.Enable(libevent.EV_WRITE), nil)
 				bevRun(t, b)
 				if want := []libevent.BufferEvents{0x42, 0x41}; !slices.Equal(happened, want) {
 					t.Errorf("%v, want %v", happened, want)
@@ -1027,6 +1060,63 @@ func TestBufferEventPanicAcrossBases(t *testing.T) {
 	bevCheck(t, "the other base", inner.Dispatch(), nil)
 }
 
+// A method on another goroutine than the loop's panics there, and the loop goes on.
+func TestBufferEventPanicElsewhere(t *testing.T) {
+	b := bevBase(t)
+	bev := bevNew(t, b, -1, bevThreadsafe)
+	bev.SetCallbacks(func(*libevent.BufferEvent) { panic("elsewhere") }, nil, nil)
+	keep, err := b.AddTimer(time.Hour, func(libevent.Events) (libevent.Events, time.Duration) { return 0, 0 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	looping, done := make(chan struct{}), make(chan struct{})
+	bevCheck(t, "Post", b.Post(func() { close(looping) }), nil)
+	go func() {
+		defer close(done)
+		bevRun(t, b)
+	}()
+	<-looping
+	p := bevPanic(func() { _ = bev.Trigger(libevent.EV_READ, 0) })
+	if p == nil || p.Value != "elsewhere" {
+		t.Errorf("%v", p)
+	}
+	served := false
+	bevCheck(t, "Post", b.Post(func() {
+		served = true
+		bevCheck(t, "Close", keep.Close(), nil)
+	}), nil)
+	<-done
+	if !served {
+		t.Error("the loop has ended")
+	}
+}
+
+// A Goexit in a callback breaks the base, inside a method as in the loop.
+func TestBufferEventGoexit(t *testing.T) {
+	for _, options := range bevOptions {
+		b, err := libevent.New()
+		if err != nil {
+			t.Fatal(err)
+		}
+		bev := bevNew(t, b, -1, options)
+		bev.SetCallbacks(func(*libevent.BufferEvent) { runtime.Goexit() }, nil, nil)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = bev.Trigger(libevent.EV_READ, 0)
+			_ = b.Dispatch()
+			t.Error("the goroutine goes on")
+		}()
+		<-done
+		bevCheck(t, "Trigger", bev.Trigger(libevent.EV_READ, 0), libevent.ErrBroken)
+		bevCheck(t, "Close", bev.Close(), libevent.ErrBroken)
+		bevCheck(t, "Close of the base", b.Close(), libevent.ErrBroken)
+		_, err = b.NewBufferEvent(-1, 0)
+		bevCheck(t, "another one", err, libevent.ErrBroken)
+		libevent.AbandonBufferEvent(bev)
+	}
+}
+
 // Closed in its own callback, nothing more comes, and what it owned is closed.
 func TestBufferEventCloseInCallback(t *testing.T) {
 	for _, kind := range bevKinds {
@@ -1261,7 +1351,8 @@ func TestBufferEventMoveBuffers(t *testing.T) {
 	for _, pair := range []bool{false, true} {
 		b := bevBase(t)
 		first, second := bevTwo(t, b, pair, 0)
-		if first.Input() != first.Input() || first.Output() != first.Output() || first.Input() == first.Output() {
+		in, out := first.Input(), first.Output()
+		if in == out || in != first.Input() || out != first.Output() {
 			t.Error("a buffer is not always the same")
 		}
 		data := bevBytes(10000)

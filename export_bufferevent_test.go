@@ -5,3 +5,10 @@ func LiveBufferEvents() int { return bufferEvents.Len() }
 
 // LivePanics returns the number of panics on their way through C.
 func LivePanics() int { return panics.Len() }
+
+// AbandonBufferEvent takes a BufferEvent, and its base, that a Goexit has broken out of
+// the count of what is alive: nothing can close them.
+func AbandonBufferEvent(bev *BufferEvent) {
+	bufferEvents.Delete(bev.handle)
+	bases.Delete(bev.base.handle)
+}
