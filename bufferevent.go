@@ -539,8 +539,8 @@ func (bev *BufferEvent) move(op string, other, own *Buffer, write bool) error {
 		}
 		defer other.owner.leave()
 	}
-	if other.c == nil {
-		return opError(op, ErrClosed)
+	if err := other.enter(op); err != nil {
+		return err
 	}
 	var r C.struct_golibevent_result
 	if write {

@@ -1378,6 +1378,13 @@ func TestBufferEventMoveBuffers(t *testing.T) {
 		if _, err := first.Write(data); err != nil {
 			t.Error(err)
 		}
+		closed, err := libevent.NewBuffer()
+		if err != nil {
+			t.Fatal(err)
+		}
+		bevCheck(t, "Close", closed.Close(), nil)
+		bevCheck(t, "to a closed buffer", first.ReadBuffer(closed), libevent.ErrClosed)
+		bevCheck(t, "from a closed buffer", first.WriteBuffer(closed), libevent.ErrClosed)
 		if !pair {
 			bevCheck(t, "output of a socket", second.WriteBuffer(first.Output()), syscall.EPERM)
 		}

@@ -1,5 +1,7 @@
 package libevent
 
+func init() { Alive["BufferEvent"] = bufferEvents.Len }
+
 // LiveBufferEvents returns the number of BufferEvents that have not been closed.
 func LiveBufferEvents() int { return bufferEvents.Len() }
 
