@@ -48,27 +48,27 @@ golibevent_on_event(evutil_socket_t fd, short what, void *arg)
 		golibevent_event_forget(w);
 }
 
-/* Once for each delivery, until the event goes or the loop is told to stop. */
+/*
+ * Once for each delivery, until the event goes or is deleted, or the loop is told to
+ * stop. Without a delivery it is the timeout, or Event.Activate; what comes with one
+ * goes with the first.
+ */
 void
 golibevent_on_signal(evutil_socket_t fd, short what, void *arg)
 {
 	struct golibevent_event *w = arg;
-	unsigned n = golibevent_signal_take(w);
 
 	(void)fd;
 	w->running = 1;
-	/* No delivery: Event.Activate, or the timeout. */
-	if (n == 0)
-		n = 1;
-	while (n > 0) {
-		call(w, what);
-		n--;
-		if (w->ev == NULL || !golibevent_signal_added(w))
-			break;
-		if (n > 0 && event_base_got_break(w->gb->base)) {
-			golibevent_signal_give_back(w, n);
+	if (golibevent_signal_take(w))
+		what |= EV_SIGNAL;
+	call(w, what);
+	while (w->ev != NULL && golibevent_signal_take(w)) {
+		if (event_base_got_break(w->gb->base)) {
+			golibevent_signal_give_back(w);
 			break;
 		}
+		call(w, EV_SIGNAL);
 	}
 	w->running = 0;
 	if (w->ev == NULL)

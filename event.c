@@ -192,6 +192,8 @@ arm(struct golibevent_event *w, int64_t us)
 		return -1;
 	}
 	STORE(&w->interval, us);
+	if (w->signal != NULL)
+		golibevent_signal_remind(w);
 	return 0;
 }
 

@@ -133,8 +133,9 @@ int golibevent_signal_add(struct golibevent_event *);
 void golibevent_signal_del(struct golibevent_event *);
 int golibevent_signal_added(const struct golibevent_event *);
 void golibevent_signal_free(struct golibevent_event *);
-unsigned golibevent_signal_take(struct golibevent_event *);
-void golibevent_signal_give_back(struct golibevent_event *, unsigned n);
+int golibevent_signal_take(struct golibevent_event *);
+void golibevent_signal_give_back(struct golibevent_event *);
+void golibevent_signal_remind(struct golibevent_event *);
 void golibevent_sink_free(struct golibevent_base *);
 int golibevent_sink_surplus(struct golibevent_base *);
 

@@ -27,6 +27,7 @@ struct golibevent_signal {
 	int signum;
 	int added;
 	unsigned owed;		/* deliveries that its callback has yet to see */
+	int bursting;		/* its trampoline is taking them */
 	struct golibevent_event *w;
 	struct golibevent_signal *prev, *next;	/* in its sink, oldest first */
 };
@@ -330,28 +331,47 @@ golibevent_signal_free(struct golibevent_event *w)
 	w->signal = NULL;
 }
 
-/* Takes over the deliveries that the event's callback has yet to see. */
-unsigned
+/* Takes one of the deliveries that the event's callback has yet to see, if any. */
+int
 golibevent_signal_take(struct golibevent_event *w)
 {
-	unsigned n;
+	struct golibevent_signal *s = w->signal;
+	int taken = 0;
 
 	pthread_mutex_lock(&signals_mu);
-	n = w->signal->owed;
-	w->signal->owed = 0;
+	if (s->owed > 0) {
+		s->owed--;
+		taken = 1;
+	}
+	s->bursting = taken;
 	pthread_mutex_unlock(&signals_mu);
-	return n;
+	return taken;
 }
 
-/* Keeps n deliveries for the next run of the loop, unless the event was deleted. */
+/* Keeps a delivery that was taken for the next run of the loop, with those behind it. */
 void
-golibevent_signal_give_back(struct golibevent_event *w, unsigned n)
+golibevent_signal_give_back(struct golibevent_event *w)
 {
+	struct golibevent_signal *s = w->signal;
+
 	pthread_mutex_lock(&signals_mu);
-	if (w->signal->added) {
-		w->signal->owed += n;
+	s->bursting = 0;
+	if (s->added) {
+		s->owed++;
 		event_active(w->ev, EV_SIGNAL, 1);
 	}
+	pthread_mutex_unlock(&signals_mu);
+}
+
+/* Makes the event active for what it has waiting, after event_add may have undone it. */
+void
+golibevent_signal_remind(struct golibevent_event *w)
+{
+	struct golibevent_signal *s = w->signal;
+
+	pthread_mutex_lock(&signals_mu);
+	if (s->owed > 0 && !s->bursting)
+		event_active(w->ev, EV_SIGNAL, 1);
 	pthread_mutex_unlock(&signals_mu);
 }
 
