@@ -1,0 +1,113 @@
+package life_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-libevent/libevent/internal/life"
+)
+
+func TestCloseOfTheUnused(t *testing.T) {
+	var l life.Life
+	if l.Closed() {
+		t.Error("closed from the start")
+	}
+	if !l.Enter() || l.Leave() {
+		t.Error("an open object refuses a call, or is freed by its end")
+	}
+	if first, free := l.Close(); !first || !free || !l.Closed() {
+		t.Error("the first Close is not the one that frees:", first, free)
+	}
+	if first, free := l.Close(); first || free {
+		t.Error("the second Close does something:", first, free)
+	}
+	if l.Enter() {
+		t.Error("a closed object was entered")
+	}
+	l.Drain()
+}
+
+func TestCloseDuringCalls(t *testing.T) {
+	var l life.Life
+	for range 3 {
+		if !l.Enter() {
+			t.Fatal("refused")
+		}
+	}
+	if first, free := l.Close(); !first || free {
+		t.Error("Close frees under a call:", first, free)
+	}
+	if l.Enter() {
+		t.Error("entered after Close")
+	}
+	for i := range 3 {
+		if last := l.Leave(); last != (i == 2) {
+			t.Errorf("leave %d of 3 frees: %v", i+1, last)
+		}
+	}
+}
+
+// Exactly one of many closers and leavers frees, and nobody is inside then.
+func TestFreedOnce(t *testing.T) {
+	for range 30 {
+		var l life.Life
+		var inside, freed, firsts atomic.Int32
+		free := func() {
+			if freed.Add(1) != 1 || inside.Load() != 0 {
+				t.Error("freed twice, or under a call")
+			}
+		}
+		var wg sync.WaitGroup
+		for g := range 6 {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				if g < 2 {
+					first, now := l.Close()
+					if first {
+						firsts.Add(1)
+					}
+					if now {
+						free()
+					}
+					return
+				}
+				for l.Enter() {
+					inside.Add(1)
+					if freed.Load() != 0 {
+						t.Error("entered when freed")
+					}
+					inside.Add(-1)
+					if l.Leave() {
+						free()
+					}
+				}
+			}()
+		}
+		wg.Wait()
+		l.Drain()
+		if freed.Load() != 1 || firsts.Load() != 1 {
+			t.Fatalf("freed %d times, closed first %d times", freed.Load(), firsts.Load())
+		}
+	}
+}
+
+func TestDrainWaits(t *testing.T) {
+	var l life.Life
+	l.Enter()
+	l.Close()
+	drained := make(chan bool)
+	var left atomic.Bool
+	go func() {
+		l.Drain()
+		drained <- left.Load()
+	}()
+	left.Store(true)
+	if !l.Leave() {
+		t.Error("the last call does not free")
+	}
+	if !<-drained {
+		t.Error("drained under a call")
+	}
+}
