@@ -1,0 +1,290 @@
+package libevent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"time"
+
+	"github.com/go-libevent/libevent"
+)
+
+func orPanic(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func Example() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+
+	n := 0
+	_, err = base.AddTimer(time.Millisecond, func(libevent.Events) (libevent.Events, time.Duration) {
+		n++
+		fmt.Println("tick", n)
+		if n == 3 {
+			return libevent.LEAVE, 0
+		}
+		return 0, 0
+	})
+	orPanic(err)
+	orPanic(base.Dispatch()) // until no events are left
+	// Output:
+	// tick 1
+	// tick 2
+	// tick 3
+}
+
+func ExampleNew() {
+	base, err := libevent.New()
+	orPanic(err)
+	fmt.Println(base.Dispatch()) // nothing to wait for
+	fmt.Println(base.Close())
+	fmt.Println(errors.Is(base.Dispatch(), libevent.ErrClosed))
+	// Output:
+	// <nil>
+	// <nil>
+	// true
+}
+
+// The callback's results make a little state machine: read the request, then wait
+// until the answer can be written, then leave.
+func ExampleBase_AddEvent() {
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+	orPanic(err)
+	defer syscall.Close(pair[0])
+	defer syscall.Close(pair[1])
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close() // frees the event before its descriptor is closed
+
+	var ev *libevent.Event
+	ev, err = base.AddEvent(pair[0], libevent.EV_READ, func(what libevent.Events) (libevent.Events, time.Duration) {
+		switch what {
+		case libevent.EV_READ:
+			var buf [64]byte
+			n, err := ev.Read(buf[:])
+			fmt.Printf("read %q, %v\n", buf[:n], err)
+			return libevent.EV_WRITE, 0
+		case libevent.EV_WRITE:
+			n, err := ev.Write([]byte("pong"))
+			fmt.Println("wrote", n, err)
+			return libevent.EV_READ, time.Millisecond
+		default:
+			fmt.Println(what)
+			return libevent.LEAVE, 0
+		}
+	}, time.Second)
+	orPanic(err)
+
+	_, err = syscall.Write(pair[1], []byte("ping"))
+	orPanic(err)
+	orPanic(base.Dispatch())
+	// Output:
+	// read "ping", <nil>
+	// wrote 4 <nil>
+	// EV_TIMEOUT
+}
+
+func ExampleBase_AddTimer() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	d := time.Millisecond
+	_, err = base.AddTimer(d, func(libevent.Events) (libevent.Events, time.Duration) {
+		fmt.Println("retry after", d)
+		if d *= 2; d > 4*time.Millisecond {
+			return libevent.LEAVE, 0
+		}
+		return 0, d // the next timeout
+	})
+	orPanic(err)
+	orPanic(base.Dispatch())
+	// Output:
+	// retry after 1ms
+	// retry after 2ms
+	// retry after 4ms
+}
+
+func ExampleBase_AddSignal() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	_, err = base.AddSignal(syscall.SIGUSR1, func(what libevent.Events) (libevent.Events, time.Duration) {
+		fmt.Println(what)
+		return libevent.LEAVE, 0
+	})
+	orPanic(err)
+	orPanic(syscall.Kill(syscall.Getpid(), syscall.SIGUSR1))
+	orPanic(base.Dispatch())
+	// Output: EV_SIGNAL
+}
+
+func ExampleBase_Once() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	orPanic(base.Once(-1, 0, func(what libevent.Events) { fmt.Println(what) }, time.Millisecond))
+	orPanic(base.Dispatch())
+	// Output: EV_TIMEOUT
+}
+
+func ExampleBase_NewEvent() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	// An event that the program itself makes active.
+	ev, err := base.NewEvent(-1, 0, func(what libevent.Events) (libevent.Events, time.Duration) {
+		fmt.Println(what)
+		return 0, 0
+	})
+	orPanic(err)
+	fmt.Println("pending:", ev.Pending(libevent.EV_TIMEOUT|libevent.EV_READ))
+	orPanic(ev.Activate(libevent.EV_READ))
+	orPanic(base.Dispatch())
+	orPanic(ev.Add(time.Millisecond))
+	fmt.Println("pending:", ev.Pending(libevent.EV_TIMEOUT|libevent.EV_READ))
+	orPanic(base.Loop(libevent.EVLOOP_ONCE))
+	orPanic(ev.Close())
+	// Output:
+	// pending: 0
+	// EV_READ
+	// pending: EV_TIMEOUT
+	// EV_TIMEOUT
+}
+
+func ExampleBase_Post() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		orPanic(base.Post(func() { fmt.Println("on the loop") }))
+		orPanic(base.Post(func() { orPanic(base.LoopExit(0)) }))
+	}()
+	orPanic(base.Loop(libevent.EVLOOP_NO_EXIT_ON_EMPTY))
+	<-done
+	// Output: on the loop
+}
+
+func ExampleBase_Run() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	_, err = base.AddTimer(time.Hour, func(libevent.Events) (libevent.Events, time.Duration) {
+		return 0, 0
+	})
+	orPanic(err)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	fmt.Println(base.Run(ctx))
+	// Output: context deadline exceeded
+}
+
+func ExampleBase_Stop() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	_, err = base.AddTimer(time.Hour, func(libevent.Events) (libevent.Events, time.Duration) {
+		return 0, 0
+	})
+	orPanic(err)
+	// Before the loop, and still not lost.
+	orPanic(base.Stop())
+	fmt.Println(base.Dispatch(), base.GotBreak())
+	// Output: <nil> true
+}
+
+func ExampleBase_InitCommonTimeout() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	const idle = 2 * time.Millisecond
+	orPanic(base.InitCommonTimeout(idle)) // for thousands of connections
+	n := 0
+	for range 1000 {
+		orPanic(base.Once(-1, 0, func(libevent.Events) { n++ }, idle))
+	}
+	orPanic(base.Dispatch())
+	fmt.Println(n)
+	// Output: 1000
+}
+
+func ExampleConfig() {
+	base, err := libevent.NewWithConfig(&libevent.Config{
+		Avoid:      []string{"epoll", "kqueue", "select"},
+		Flags:      libevent.EVENT_BASE_FLAG_IGNORE_ENV,
+		Priorities: 2,
+	})
+	orPanic(err)
+	defer base.Close()
+	fmt.Println(base.Method(), base.Priorities())
+
+	for _, name := range []string{"later", "first"} {
+		ev, err := base.NewEvent(-1, 0, func(libevent.Events) (libevent.Events, time.Duration) {
+			fmt.Println(name)
+			return libevent.LEAVE, 0
+		})
+		orPanic(err)
+		if name == "first" {
+			orPanic(ev.SetPriority(0))
+		}
+		orPanic(ev.Activate(libevent.EV_READ))
+	}
+	orPanic(base.Dispatch())
+	// Output:
+	// poll 2
+	// first
+	// later
+}
+
+func ExampleError() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	_, err = base.AddEvent(-1, libevent.EV_READ, func(libevent.Events) (libevent.Events, time.Duration) {
+		return 0, 0
+	}, 0)
+	var e *libevent.Error
+	fmt.Println(errors.As(err, &e), e.Op, errors.Is(err, syscall.EBADF))
+	fmt.Println(err)
+	// Output:
+	// true event_new true
+	// libevent: event_new: bad file descriptor
+}
+
+func ExampleCallbackPanic() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	n := 0
+	_, err = base.AddTimer(time.Millisecond, func(libevent.Events) (libevent.Events, time.Duration) {
+		if n++; n == 1 {
+			panic(io.ErrUnexpectedEOF)
+		}
+		return libevent.LEAVE, 0
+	})
+	orPanic(err)
+	func() {
+		defer func() {
+			p := recover().(*libevent.CallbackPanic)
+			fmt.Println(p.Value, errors.Is(p, io.ErrUnexpectedEOF), len(p.Stack) > 0)
+		}()
+		_ = base.Dispatch()
+	}()
+	// The event is still there, and the loop goes on.
+	fmt.Println(base.Dispatch(), n)
+	// Output:
+	// unexpected EOF true true
+	// <nil> 2
+}
+
+func ExampleEvents() {
+	fmt.Println(libevent.EV_READ|libevent.EV_TIMEOUT, libevent.LEAVE, libevent.Events(0))
+	// Output: EV_TIMEOUT|EV_READ LEAVE 0
+}
