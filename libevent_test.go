@@ -31,11 +31,22 @@ const (
 // return the exit status.
 var children = map[string]func() int{}
 
-const childVariable = "LIBEVENT_TEST_CHILD"
+const (
+	childVariable = "LIBEVENT_TEST_CHILD"
+
+	// debugModeVariable makes all tests run in libevent's debug mode.
+	debugModeVariable = "LIBEVENT_TEST_DEBUG_MODE"
+)
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv(childVariable); name != "" {
 		os.Exit(children[name]())
+	}
+	if os.Getenv(debugModeVariable) != "" {
+		if err := libevent.EnableDebugMode(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 	status := m.Run()
 	for what, count := range libevent.Alive {
