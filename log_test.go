@@ -75,16 +75,15 @@ func record(t *testing.T, r *recorder) {
 // grumbler returns a function that makes libevent log a warning: epoll refuses files.
 func grumbler(t *testing.T) func() {
 	t.Helper()
-	file, err := os.Open(os.Args[0])
+	fd, err := syscall.Open(os.Args[0], syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = file.Close() })
+	t.Cleanup(func() { _ = syscall.Close(fd) })
 	b := newBase(t)
 	if b.Method() != "epoll" {
 		t.Skip("only epoll refuses a file")
 	}
-	fd := int(file.Fd())
 	return func() {
 		_, err := b.AddEvent(fd, libevent.EV_READ, keep, libevent.NoTimeout)
 		isErrno(t, err, syscall.EPERM)
