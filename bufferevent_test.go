@@ -1202,6 +1202,7 @@ func TestBufferEventDroppedCallbacks(t *testing.T) {
 // The descriptor is closed by the loop's next pass when it is the BufferEvent's, never
 // when it is the caller's.
 func TestBufferEventDescriptor(t *testing.T) {
+	needsBlocking(t)
 	for _, own := range []bool{false, true} {
 		b := bevBase(t)
 		one, two := bevSockets(t)
@@ -1474,6 +1475,7 @@ func TestBufferEventArguments(t *testing.T) {
 
 // The backend select cannot have descriptors beyond FD_SETSIZE.
 func TestBufferEventSelect(t *testing.T) {
+	needsBlocking(t)
 	b, err := libevent.NewWithConfig(&libevent.Config{Avoid: []string{"epoll", "poll", "kqueue", "devpoll", "evport"}})
 	if err != nil {
 		t.Skip("no select:", err)

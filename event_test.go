@@ -605,6 +605,7 @@ func TestRearmKeepsThePriority(t *testing.T) {
 
 // NewEvent and AddEvent find users' mistakes before C does.
 func TestAddEventRefuses(t *testing.T) {
+	needsBlocking(t)
 	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
 	if err != nil {
 		t.Fatal(err)
@@ -1741,6 +1742,7 @@ func TestRearmChangesTheMode(t *testing.T) {
 }
 
 func TestReadWriteReturns(t *testing.T) {
+	needsBlocking(t)
 	p := socketpair(t)
 	b := newBase(t)
 	ev, err := b.NewEvent(p[0], libevent.EV_READ, keep)

@@ -211,6 +211,15 @@ func isErrno(t testing.TB, err error, errno error) {
 	}
 }
 
+// needsBlocking skips a test that gives libevent a descriptor in blocking mode, where
+// that would end the process.
+func needsBlocking(t testing.TB) {
+	t.Helper()
+	if os.Getenv(debugModeVariable) != "" {
+		t.Skip("in debug mode libevent aborts on a blocking descriptor")
+	}
+}
+
 // leave is a callback that ends its event.
 func leave(events) (events, time.Duration) { return libevent.LEAVE, 0 }
 
