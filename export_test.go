@@ -1,5 +1,7 @@
 package libevent
 
+import "net/netip"
+
 // Alive counts, by type, the objects that have not been closed. A test file for
 // another type adds its table here.
 var Alive = map[string]func() int{
@@ -14,4 +16,25 @@ func Abandon(b *Base, evs ...*Event) {
 	for _, ev := range evs {
 		events.Delete(ev.handle)
 	}
+}
+
+// ThroughSockaddr turns an address into C's form and back, also of a length cut by cut.
+func ThroughSockaddr(ap netip.AddrPort, cut int) (netip.AddrPort, error) {
+	sa, err := sockaddrIP(ap)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	for range cut {
+		sa.len--
+	}
+	return addrPortOf(sa.pointer(), sa.len), nil
+}
+
+// PathThroughSockaddr turns a unix address into C's form and back.
+func PathThroughSockaddr(path string) (string, error) {
+	sa, err := sockaddrUnix(path)
+	if err != nil {
+		return "", err
+	}
+	return pathOf(sa.pointer(), sa.len), nil
 }
