@@ -172,7 +172,7 @@ func (b *Base) loop(flags LoopFlags, op string) error {
 		// Left by a Goexit, libevent's loop still is where it was: running
 		// stays set, and so nothing ever frees what it holds.
 		if !returned {
-			b.broken.Store(true)
+			b.abandon()
 			return
 		}
 		b.running.Store(false)
@@ -238,11 +238,18 @@ func (b *Base) caught(returned *bool, stop *C.uchar) {
 	}
 	value := recover()
 	if value == nil {
-		b.broken.Store(true)
+		b.abandon()
 		return
 	}
 	b.fail(&CallbackPanic{Value: value, Stack: debug.Stack()})
 	*stop = 1
+}
+
+// abandon marks the base as broken by a Goexit, and gives its signals back.
+func (b *Base) abandon() {
+	if !b.broken.Swap(true) {
+		C.golibevent_sink_abandon(b.c)
+	}
 }
 
 // inLoop tells C that the thread is in the base's loop, for as long as a callback of

@@ -979,7 +979,7 @@ func (b *Base) caughtInside(returned *bool, call *C.struct_golibevent_call) {
 	if value == nil {
 		// The C call that set it will never return to reset it.
 		*call = C.struct_golibevent_call{}
-		b.broken.Store(true)
+		b.abandon()
 		return
 	}
 	if call.panicked == 0 {

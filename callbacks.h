@@ -144,6 +144,9 @@ int golibevent_base_monotonic(struct golibevent_base *, int64_t *ns);
 int golibevent_config_max_dispatch(struct event_config *, int64_t us, int callbacks,
     int min_priority);
 
+/* signal.c */
+void golibevent_sink_abandon(struct golibevent_base *);
+
 /* event.c */
 struct golibevent_event *golibevent_event_new(struct golibevent_base *, int fd,
     short events, uintptr_t handle);

@@ -1199,7 +1199,7 @@ func TestTimerDoesNotCatchUp(t *testing.T) {
 // Upstream: main/persistent_active_timeout
 func TestActivatePutsTheTimeoutOff(t *testing.T) {
 	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
-		const d = 40 * time.Millisecond
+		const d = 200 * time.Millisecond
 		b := newBaseWith(t, cfg)
 		var at time.Duration
 		var got []events
@@ -1218,7 +1218,7 @@ func TestActivatePutsTheTimeoutOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.AddTimer(d/2, func(events) (events, time.Duration) {
+		if _, err := b.AddTimer(d/8, func(events) (events, time.Duration) {
 			if err := ev.Activate(libevent.EV_READ); err != nil {
 				t.Error(err)
 			}
@@ -1902,39 +1902,6 @@ func TestErrorText(t *testing.T) {
 	}
 	if e := (&libevent.Error{Op: "x", Err: errors.New("y")}); e.Timeout() || e.Temporary() || e.Error() != "libevent: x: y" {
 		t.Error("a plain error is temporary")
-	}
-}
-
-// A million events leave no descriptor, no handle and no child behind.
-func TestAddCloseLeavesNothing(t *testing.T) {
-	n := 1_000_000
-	if testing.Short() || raceEnabled {
-		n = 20_000
-	}
-	p := socketpair(t)
-	b := newBase(t)
-	files, alive := openFiles(t), libevent.Alive["Event"]()
-	for i := range n {
-		fd, interest := p[0], libevent.EV_READ
-		if i%2 == 0 {
-			fd, interest = -1, 0
-		}
-		ev, err := b.AddEvent(fd, interest, keep, faraway)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := ev.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := openFiles(t); got != files {
-		t.Errorf("%d descriptors, before %d", got, files)
-	}
-	if got := libevent.Alive["Event"](); got != alive {
-		t.Errorf("%d events alive, before %d", got, alive)
-	}
-	if got := b.NumEvents(libevent.EVENT_BASE_COUNT_ADDED); got != 0 {
-		t.Errorf("%d events added", got)
 	}
 }
 

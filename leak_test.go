@@ -16,7 +16,7 @@ func leavesNothing(t *testing.T, n int, run func(n int)) {
 	t.Helper()
 	run(max(n/100, 1))
 	blocks, bytes := ctest.Allocated()
-	heap, descriptors := ctest.Heap(), openDescriptors(t)
+	heap, descriptors := ctest.Heap(), openFiles(t)
 	handles := make(map[string]int)
 	for what, count := range libevent.Alive {
 		handles[what] = count()
@@ -29,7 +29,7 @@ func leavesNothing(t *testing.T, n int, run func(n int)) {
 	if grown := int64(ctest.Heap()) - int64(heap); grown > 64<<10 {
 		t.Errorf("the C heap has grown by %d bytes", grown)
 	}
-	if n := openDescriptors(t); n != descriptors {
+	if n := openFiles(t); n != descriptors {
 		t.Errorf("%d descriptors are open, were %d", n, descriptors)
 	}
 	for what, count := range libevent.Alive {
@@ -37,16 +37,6 @@ func leavesNothing(t *testing.T, n int, run func(n int)) {
 			t.Errorf("%d of type %s alive, were %d", n, what, handles[what])
 		}
 	}
-}
-
-// openDescriptors counts the process's descriptors.
-func openDescriptors(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Skip("no /proc to count descriptors in:", err)
-	}
-	return len(entries)
 }
 
 // fewer is n, or a part of it where a test shall be short.

@@ -50,6 +50,8 @@ struct golibevent_sink {
 	int nadded;
 };
 
+static void uninstall(int signum);
+
 static pthread_mutex_t signals_mu = PTHREAD_MUTEX_INITIALIZER;
 static struct golibevent_sink *sinks;	/* atomic */
 static pid_t process;			/* whose signals are counted */
@@ -193,6 +195,25 @@ golibevent_sink_free(struct golibevent_base *gb)
 	pthread_mutex_lock(&signals_mu);
 	gb->sink = NULL;
 	sink->taken = 0;
+	pthread_mutex_unlock(&signals_mu);
+}
+
+/*
+ * Gives the base's signals back, for a base that nothing will ever run or free: its
+ * signals would otherwise be caught for good, and do nothing.
+ */
+void
+golibevent_sink_abandon(struct golibevent_base *gb)
+{
+	struct golibevent_signal *s;
+
+	pthread_mutex_lock(&signals_mu);
+	if (gb->sink != NULL) {
+		STORE(&gb->sink->open, 0);
+		for (s = gb->sink->first; s != NULL; s = s->next)
+			uninstall(s->signum);
+		gb->sink->first = gb->sink->last = NULL;
+	}
 	pthread_mutex_unlock(&signals_mu);
 }
 

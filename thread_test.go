@@ -312,6 +312,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		}
 		wait(t, "the posted functions", onLoop(t, b, func() {}))
 		stop()
+		dispatch(t, b) // what Close from elsewhere has left to the loop
 		if ran.Load() != posted.Load() || calls.Load() == 0 {
 			t.Errorf("%d of %d posted functions ran, %d calls", ran.Load(), posted.Load(), calls.Load())
 		}

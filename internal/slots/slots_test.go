@@ -88,19 +88,23 @@ func TestStaleHandle(t *testing.T) {
 // Readers race with a place that is given up and taken again: what they find is what
 // their handle stands for, or nothing.
 func TestConcurrently(t *testing.T) {
-	type value struct{ handle uintptr }
+	type value struct{ n int }
+	type entry struct {
+		handle uintptr
+		value  *value
+	}
 	var table slots.Table[value]
-	handles := make(chan uintptr, 64)
+	handles := make(chan entry, 64)
 	var readers, writers sync.WaitGroup
 	for range 4 {
 		readers.Add(1)
 		go func() {
 			defer readers.Done()
-			for h := range handles {
+			for e := range handles {
 				for range 20 {
-					// The value's field is set after Put, so it is only
-					// compared by identity below.
-					table.Get(h)
+					if v := table.Get(e.handle); v != nil && v != e.value {
+						t.Errorf("handle %#x finds %p, want %p or nothing", e.handle, v, e.value)
+					}
 				}
 			}
 		}()
@@ -108,14 +112,14 @@ func TestConcurrently(t *testing.T) {
 		go func() {
 			defer writers.Done()
 			mine := map[uintptr]*value{}
-			for range 5000 {
-				v := &value{}
+			for n := range 5000 {
+				v := &value{n}
 				h := table.Put(v)
 				if mine[h] != nil || table.Get(h) != v {
 					t.Errorf("handle %#x finds %p, want %p", h, table.Get(h), v)
 				}
 				mine[h] = v
-				handles <- h
+				handles <- entry{h, v}
 				if rand.Intn(2) == 0 {
 					for h := range mine {
 						if !table.Delete(h) || table.Get(h) != nil {
