@@ -86,6 +86,7 @@ func TestDelWaitsForTheCallback(t *testing.T) {
 	forEachLockedBackend(t, func(t *testing.T, cfg *libevent.Config) {
 		p := socketpair(t)
 		b := newBaseWith(t, cfg)
+		stop := background(t, b)
 		in, out := make(chan bool, 1), make(chan bool)
 		var returned atomic.Bool
 		ev, err := b.AddEvent(p[0], libevent.EV_WRITE, func(events) (events, time.Duration) {
@@ -97,7 +98,6 @@ func TestDelWaitsForTheCallback(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		stop := background(t, b)
 		wait(t, "the callback", in)
 		deleted := make(chan bool)
 		go func() {
