@@ -1159,6 +1159,7 @@ func TestPanicValues(t *testing.T) {
 
 // After a Goexit in a callback everything says ErrBroken, and nothing hangs or crashes.
 func TestGoexitInCallback(t *testing.T) {
+	endsInGoexit(t)
 	for _, kind := range []string{"event", "timer", "signal", "post", "nested"} {
 		t.Run(kind, func(t *testing.T) {
 			p := socketpair(t)

@@ -962,6 +962,7 @@ func TestBufferCleanupPanics(t *testing.T) {
 
 // TestBufferCleanupGoexit ends the goroutine in a cleanup, and finds the buffer whole.
 func TestBufferCleanupGoexit(t *testing.T) {
+	endsInGoexit(t)
 	buf := newBuffer(t)
 	ended := 0
 	must(t, buf.AddReference([]byte("abc"), runtime.Goexit))

@@ -1093,6 +1093,7 @@ func TestBufferEventPanicElsewhere(t *testing.T) {
 
 // A Goexit in a callback breaks the base, inside a method as in the loop.
 func TestBufferEventGoexit(t *testing.T) {
+	endsInGoexit(t)
 	for _, options := range bevOptions {
 		b, err := libevent.New()
 		if err != nil {
