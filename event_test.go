@@ -21,6 +21,9 @@ const (
 	none    = libevent.NoTimeout
 	soon    = time.Millisecond
 	faraway = time.Hour
+
+	// clockGrain is how far a time that the loop has cached may lag behind.
+	clockGrain = 10 * time.Millisecond
 )
 
 // A contractStep is one callback: what it must get, what it returns, and what its event
@@ -36,11 +39,13 @@ type contractStep struct {
 }
 
 // contractTests are the rows of the table of what a callback returns. Descriptors can
-// be written at any time, and can be read where the test says so.
+// be written unless they are full, and can be read where the test says so. Those that
+// can be do not have a timeout that may come first.
 var contractTests = []struct {
 	name     string
 	timer    bool // fd -1
 	readable bool
+	full     bool // not writable
 	interest events
 	timeout  time.Duration
 	steps    []contractStep
@@ -124,18 +129,19 @@ var contractTests = []struct {
 			},
 		},
 	}, {
-		name: "a new interest keeps a timeout that fires", interest: libevent.EV_WRITE, timeout: soon,
+		name: "a new interest keeps a timeout that fires", full: true, interest: libevent.EV_WRITE,
+		timeout: soon,
 		steps: []contractStep{
 			{
-				what: libevent.EV_WRITE, next: libevent.EV_READ,
+				what: libevent.EV_TIMEOUT, next: libevent.EV_READ,
 				pending: libevent.EV_READ | libevent.EV_TIMEOUT, interval: soon,
 			},
 			{
-				what: libevent.EV_TIMEOUT, next: libevent.EV_WRITE,
-				pending: libevent.EV_WRITE | libevent.EV_TIMEOUT, interval: soon,
+				what: libevent.EV_TIMEOUT, next: libevent.EV_WRITE | libevent.EV_READ,
+				pending: libevent.EV_WRITE | libevent.EV_READ | libevent.EV_TIMEOUT, interval: soon,
 			},
 			{
-				what: libevent.EV_WRITE, next: libevent.EV_READ,
+				what: libevent.EV_TIMEOUT, next: libevent.EV_READ,
 				pending: libevent.EV_READ | libevent.EV_TIMEOUT, interval: soon,
 			},
 			{
@@ -221,20 +227,28 @@ var contractTests = []struct {
 			{what: libevent.EV_TIMEOUT, pending: libevent.EV_TIMEOUT, interval: time.Microsecond},
 		},
 	}, {
-		name: "EV_TIMEOUT alone drops the descriptor", readable: true, interest: libevent.EV_READ,
-		timeout: soon,
+		name: "EV_TIMEOUT alone keeps the timeout", readable: true, interest: libevent.EV_READ,
+		timeout: faraway,
 		steps: []contractStep{
 			{
 				what: libevent.EV_READ, next: libevent.EV_TIMEOUT,
+				pending: libevent.EV_TIMEOUT, interval: faraway,
+			},
+		},
+	}, {
+		name: "EV_TIMEOUT alone drops the descriptor", readable: true, interest: libevent.EV_READ,
+		steps: []contractStep{
+			{
+				what: libevent.EV_READ, next: libevent.EV_TIMEOUT | libevent.EV_PERSIST, timeout: soon,
 				pending: libevent.EV_TIMEOUT, interval: soon,
 			},
 			{what: libevent.EV_TIMEOUT, pending: libevent.EV_TIMEOUT, interval: soon},
 			{
-				what: libevent.EV_TIMEOUT, next: libevent.EV_READ,
-				pending: libevent.EV_READ | libevent.EV_TIMEOUT, interval: soon,
+				what: libevent.EV_TIMEOUT, next: libevent.EV_READ, timeout: faraway,
+				pending: libevent.EV_READ | libevent.EV_TIMEOUT, interval: faraway,
 			},
 			{
-				what: libevent.EV_READ, next: libevent.EV_TIMEOUT | libevent.EV_PERSIST, timeout: 2 * soon,
+				what: libevent.EV_READ, next: libevent.EV_TIMEOUT, timeout: 2 * soon,
 				pending: libevent.EV_TIMEOUT, interval: 2 * soon,
 			},
 			{what: libevent.EV_TIMEOUT, pending: libevent.EV_TIMEOUT, interval: 2 * soon},
@@ -326,6 +340,9 @@ func TestWhatACallbackReturns(t *testing.T) {
 				p := socketpair(t)
 				if test.readable {
 					send(t, p[1], "x")
+				}
+				if test.full {
+					fill(p[0])
 				}
 				fd := p[0]
 				if test.timer {
@@ -913,12 +930,7 @@ func TestReaderAndWriterOnOneDescriptor(t *testing.T) {
 func TestPeerCloseWakesReaderAndWriter(t *testing.T) {
 	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
 		p := socketpair(t)
-		// The writer has to wait: its buffer is full.
-		for {
-			if _, err := syscall.Write(p[0], make([]byte, 4096)); err != nil {
-				break
-			}
-		}
+		fill(p[0]) // the writer has to wait
 		b := newBaseWith(t, cfg)
 		var got events
 		for _, interest := range []events{libevent.EV_READ, libevent.EV_WRITE} {
@@ -1170,7 +1182,7 @@ func TestTimerRepeats(t *testing.T) {
 // Upstream: main/persistent_timeout_jump
 func TestTimerDoesNotCatchUp(t *testing.T) {
 	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
-		const d, work = 5 * time.Millisecond, 20 * time.Millisecond
+		const d, work = 20 * time.Millisecond, 80 * time.Millisecond
 		b := newBaseWith(t, cfg)
 		var calls []time.Duration
 		if _, err := b.AddTimer(d, func(events) (events, time.Duration) {
@@ -1188,7 +1200,7 @@ func TestTimerDoesNotCatchUp(t *testing.T) {
 		dispatch(t, b)
 		// libevent arms the timer before the call, from the time it was due: one
 		// tick is missed in the call and made at once, and no other.
-		if len(calls) != 4 || calls[3]-calls[1] < 2*d-2*time.Millisecond {
+		if len(calls) != 4 || calls[3]-calls[1] < 2*d-clockGrain {
 			t.Errorf("calls at %v", calls)
 		}
 	})
@@ -1199,18 +1211,17 @@ func TestTimerDoesNotCatchUp(t *testing.T) {
 // Upstream: main/persistent_active_timeout
 func TestActivatePutsTheTimeoutOff(t *testing.T) {
 	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
-		const d = 200 * time.Millisecond
+		const d = 100 * time.Millisecond
 		b := newBaseWith(t, cfg)
 		var at time.Duration
 		var got []events
-		var ev *libevent.Event
 		ev, err := b.AddTimer(d, func(what events) (events, time.Duration) {
 			got = append(got, what)
 			if len(got) == 1 {
 				at = b.Monotonic()
 				return 0, 0
 			}
-			if since := b.Monotonic() - at; since < d-time.Millisecond {
+			if since := b.Monotonic() - at; since < d-clockGrain {
 				t.Errorf("the timeout came %v after the activation", since)
 			}
 			return libevent.LEAVE, 0
@@ -1218,12 +1229,8 @@ func TestActivatePutsTheTimeoutOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.AddTimer(d/8, func(events) (events, time.Duration) {
-			if err := ev.Activate(libevent.EV_READ); err != nil {
-				t.Error(err)
-			}
-			return libevent.LEAVE, 0
-		}); err != nil {
+		time.Sleep(d / 4)
+		if err := ev.Activate(libevent.EV_READ); err != nil {
 			t.Fatal(err)
 		}
 		dispatch(t, b)
@@ -1902,6 +1909,39 @@ func TestErrorText(t *testing.T) {
 	}
 	if e := (&libevent.Error{Op: "x", Err: errors.New("y")}); e.Timeout() || e.Temporary() || e.Error() != "libevent: x: y" {
 		t.Error("a plain error is temporary")
+	}
+}
+
+// A million events leave no descriptor, no handle and no child behind.
+func TestAddCloseLeavesNothing(t *testing.T) {
+	n := 1_000_000
+	if testing.Short() || raceEnabled {
+		n = 20_000
+	}
+	p := socketpair(t)
+	b := newBase(t)
+	files, alive := openFiles(t), libevent.Alive["Event"]()
+	for i := range n {
+		fd, interest := p[0], libevent.EV_READ
+		if i%2 == 0 {
+			fd, interest = -1, 0
+		}
+		ev, err := b.AddEvent(fd, interest, keep, faraway)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ev.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := openFiles(t); got != files {
+		t.Errorf("%d descriptors, before %d", got, files)
+	}
+	if got := libevent.Alive["Event"](); got != alive {
+		t.Errorf("%d events alive, before %d", got, alive)
+	}
+	if got := b.NumEvents(libevent.EVENT_BASE_COUNT_ADDED); got != 0 {
+		t.Errorf("%d events added", got)
 	}
 }
 

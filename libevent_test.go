@@ -125,6 +125,15 @@ func send(t testing.TB, fd int, s string) {
 	}
 }
 
+// fill writes to fd until it has no more room.
+func fill(fd int) {
+	for {
+		if _, err := syscall.Write(fd, make([]byte, 4096)); err != nil {
+			return
+		}
+	}
+}
+
 // drain reads all that is waiting in fd.
 func drain(fd int) string {
 	var s []byte
