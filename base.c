@@ -27,6 +27,40 @@ on_stop(evutil_socket_t fd, short what, void *arg)
 		event_base_loopbreak(gb->base);
 }
 
+struct locked_call {
+	void (*fn)(void *);
+	void *arg;
+	int called;
+};
+
+static int
+on_first_event(const struct event_base *base, const struct event *ev, void *arg)
+{
+	struct locked_call *call = arg;
+
+	(void)base;
+	(void)ev;
+	call->fn(call->arg);
+	call->called = 1;
+	return 1;
+}
+
+/*
+ * Calls fn under the base's lock, which libevent itself forgets for an event's priority:
+ * the loop on another thread may be putting the event into a queue meanwhile. The walk
+ * over the events is the one public way to that lock. Where there is none to walk over,
+ * none can become active.
+ */
+void
+golibevent_with_base_lock(struct event_base *base, void (*fn)(void *), void *arg)
+{
+	struct locked_call call = {fn, arg, 0};
+
+	event_base_foreach_event(base, on_first_event, &call);
+	if (!call.called)
+		fn(arg);
+}
+
 /* Puts the binding's own events where a change of the priorities left them. */
 static void
 place_own_events(struct golibevent_base *gb)
@@ -94,12 +128,27 @@ golibevent_base_borrow(struct event_base *base)
 int
 golibevent_base_priority_init(struct golibevent_base *gb, int n)
 {
-	int rc;
+	int now, rc = -1, err;
 
-	errno = 0;
-	rc = event_base_priority_init(gb->base, n);
-	if (rc == 0)
-		place_own_events(gb);
+	pthread_mutex_lock(&gb->mu);
+	now = event_base_get_npriorities(gb->base);
+	if (LOAD(&gb->running) || on_loop(gb)) {
+		/* libevent would free the queue that the loop is in. */
+		err = EBUSY;
+	} else if (n < now && (gb->borrowed || event_base_get_num_events(gb->base,
+	    EVENT_BASE_COUNT_ADDED | EVENT_BASE_COUNT_ACTIVE) > 0)) {
+		/* An event with a priority that is no more aborts the process, and of
+		 * a borrowed base's events only C knows. */
+		err = EINVAL;
+	} else {
+		errno = 0;
+		rc = event_base_priority_init(gb->base, n);
+		err = errno;
+		if (rc == 0)
+			place_own_events(gb);
+	}
+	pthread_mutex_unlock(&gb->mu);
+	errno = err;
 	return rc;
 }
 
@@ -250,9 +299,15 @@ int
 golibevent_base_loopexit(struct golibevent_base *gb, int64_t us)
 {
 	struct timeval tv = timeval_of(us);
+	int rc, err;
 
+	pthread_mutex_lock(&gb->mu);
 	errno = 0;
-	return event_base_loopexit(gb->base, &tv);
+	rc = event_base_loopexit(gb->base, &tv);
+	err = errno;
+	pthread_mutex_unlock(&gb->mu);
+	errno = err;
+	return rc;
 }
 
 /*
@@ -264,8 +319,10 @@ golibevent_base_post(struct golibevent_base *gb)
 {
 	static const struct timeval next_pass;
 
+	pthread_mutex_lock(&gb->mu);
 	if (!on_loop(gb) || event_add(gb->post_ev, &next_pass) == -1)
 		event_active(gb->post_ev, EV_TIMEOUT, 1);
+	pthread_mutex_unlock(&gb->mu);
 }
 
 /* Makes every later timeout of us microseconds a common one. */

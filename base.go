@@ -522,25 +522,24 @@ func (b *Base) SetPriorities(n int) error {
 		return err
 	}
 	defer b.leave()
-	// libevent would free the queue that the loop is in.
-	if b.running.Load() || C.golibevent_base_on_loop(b.c) != 0 {
+	err := error(syscall.EINVAL)
+	if n == int(C.event_base_get_npriorities(b.c.base)) {
+		err = nil
+	}
+	// Nothing can be made meanwhile, with a priority that is about to go.
+	b.children.WhileEmpty(func() {
+		var rc C.int
+		if rc, err = C.golibevent_base_priority_init(b.c, C.int(n)); rc == 0 {
+			err = nil
+		}
+	})
+	switch err {
+	case nil:
+		return nil
+	case syscall.EBUSY:
 		return &Error{op, ErrRunning}
 	}
-	// libevent aborts when an event's priority is beyond the last one, and of a
-	// borrowed base's events only C knows.
-	now := int(C.event_base_get_npriorities(b.c.base))
-	switch {
-	case n == now:
-		return nil
-	case n < now && b.c.borrowed != 0,
-		b.children.Len() > 0,
-		C.event_base_get_num_events(b.c.base, C.EVENT_BASE_COUNT_ADDED) > 0:
-		return opError(op, syscall.EINVAL)
-	}
-	if rc, err := C.golibevent_base_priority_init(b.c, C.int(n)); rc == -1 {
-		return opError(op, err)
-	}
-	return nil
+	return opError(op, err)
 }
 
 // Priorities returns the number of priorities.

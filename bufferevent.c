@@ -202,12 +202,32 @@ golibevent_bufferevent_write_buffer(struct bufferevent *bev, struct evbuffer *bu
 	return end(outer, bufferevent_write_buffer(bev, buf));
 }
 
-/* Gives bev back the priority that it loses with each new socket. */
+struct priority_change {
+	struct bufferevent *bev;
+	int priority, rc;
+};
+
+/* Sets both events' priority, or neither's. */
 static void
-restore_priority(struct bufferevent *bev, int priority)
+set_priority(void *arg)
 {
+	struct priority_change *change = arg;
+	int before = bufferevent_get_priority(change->bev);
+
+	change->rc = bufferevent_priority_set(change->bev, change->priority);
+	if (change->rc == -1)
+		bufferevent_priority_set(change->bev, before);
+}
+
+/* Gives bev, which is locked, a priority. */
+static int
+change_priority(struct bufferevent *bev, int priority)
+{
+	struct priority_change change = {bev, priority, 0};
+
 	if (bufferevent_get_priority(bev) != priority)
-		bufferevent_priority_set(bev, priority);
+		golibevent_with_base_lock(bufferevent_get_base(bev), set_priority, &change);
+	return change.rc;
 }
 
 struct golibevent_result
@@ -222,7 +242,7 @@ golibevent_bufferevent_setfd(struct golibevent_base *gb, struct bufferevent *bev
 	bufferevent_lock(bev);
 	priority = bufferevent_get_priority(bev);
 	bufferevent_setfd(bev, fd);
-	restore_priority(bev, priority);
+	change_priority(bev, priority);
 	bufferevent_unlock(bev);
 	return end(outer, 0);
 }
@@ -267,7 +287,7 @@ golibevent_bufferevent_connect(struct golibevent_base *gb, struct bufferevent *b
 		if (rc == -1)
 			bufferevent_setfd(bev, has);
 	}
-	restore_priority(bev, priority);
+	change_priority(bev, priority);
 done:
 	bufferevent_unlock(bev);
 	errno = err;
@@ -301,17 +321,13 @@ golibevent_bufferevent_flush(struct bufferevent *bev, short events, int mode)
 	return end(outer, bufferevent_flush(bev, events, mode));
 }
 
-/* Sets both events' priority, or neither's. */
 int
 golibevent_bufferevent_priority_set(struct bufferevent *bev, int priority)
 {
-	int before, rc;
+	int rc;
 
 	bufferevent_lock(bev);
-	before = bufferevent_get_priority(bev);
-	rc = bufferevent_priority_set(bev, priority);
-	if (rc == -1)
-		bufferevent_priority_set(bev, before);
+	rc = change_priority(bev, priority);
 	bufferevent_unlock(bev);
 	errno = EINVAL;
 	return rc;

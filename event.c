@@ -375,16 +375,29 @@ golibevent_event_pending(struct golibevent_event *w, short what, int64_t *deadli
 	return pending;
 }
 
+struct priority_change {
+	struct event *ev;
+	int priority, rc;
+};
+
+static void
+set_priority(void *arg)
+{
+	struct priority_change *change = arg;
+
+	change->rc = event_priority_set(change->ev, change->priority);
+}
+
 int
 golibevent_event_priority_set(struct golibevent_event *w, int priority)
 {
-	int rc;
+	struct priority_change change = {w->ev, priority, -1};
 
 	pthread_mutex_lock(&w->gb->mu);
-	errno = 0;
-	rc = event_priority_set(w->ev, priority);
+	golibevent_with_base_lock(w->gb->base, set_priority, &change);
 	pthread_mutex_unlock(&w->gb->mu);
-	return rc;
+	errno = EINVAL;
+	return change.rc;
 }
 
 int

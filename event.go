@@ -83,7 +83,7 @@ var events slots.Table[Event]
 //
 // Wraps: event_new, event_add
 func (b *Base) AddEvent(fd int, events Events, fn EventCallback, timeout time.Duration) (*Event, error) {
-	us, err := addTimeout(fd, events, timeout)
+	us, err := addTimeout(events, timeout)
 	if err != nil {
 		return nil, opError("event_add", err)
 	}
@@ -134,8 +134,8 @@ func (b *Base) Once(fd int, events Events, fn func(what Events), timeout time.Du
 	return err
 }
 
-// addTimeout gives C's form of a timeout for an event on fd: microseconds, or -1.
-func addTimeout(fd int, events Events, timeout time.Duration) (C.int64_t, error) {
+// addTimeout gives C's form of the timeout of an event for events: microseconds, or -1.
+func addTimeout(events Events, timeout time.Duration) (C.int64_t, error) {
 	if timeout == NoTimeout || (timeout == 0 && events&interestEvents != 0) {
 		return -1, nil
 	}
@@ -268,7 +268,7 @@ func (ev *Event) Add(timeout time.Duration) error {
 		return err
 	}
 	defer ev.leave()
-	us, err := addTimeout(ev.fd, Events(C.golibevent_event_get_events(ev.c)), timeout)
+	us, err := addTimeout(Events(C.golibevent_event_get_events(ev.c)), timeout)
 	if err != nil {
 		return opError(op, err)
 	}

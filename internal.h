@@ -99,6 +99,9 @@ take_references(void)
 }
 
 
+/* base.c: call fn while the loop can activate nothing and no thread can add. */
+void golibevent_with_base_lock(struct event_base *, void (*fn)(void *), void *arg);
+
 /* event.c: report with errno whether libevent can be given a descriptor. */
 int golibevent_check_fd(const struct golibevent_base *, int fd);
 /* event.c: free what a finished event leaves. */

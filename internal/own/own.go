@@ -75,6 +75,15 @@ func (s *Set) Len() int {
 	return s.len
 }
 
+// WhileEmpty calls fn, during which nothing can be added, if there are no children.
+func (s *Set) WhileEmpty(fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.newest == nil {
+		fn()
+	}
+}
+
 // CloseAll closes the set and every child, newest first, and returns when the last
 // of them is out: a child that is closed while a call is inside it leaves later.
 func (s *Set) CloseAll() {
