@@ -130,6 +130,9 @@ void golibevent_on_listener_gone(void *handle);
 void golibevent_listener_settle(struct golibevent_listener *);
 void golibevent_listener_pause(struct golibevent_listener *);
 
+/* util.c */
+int golibevent_pipe(int ends[2]);
+
 /* signal.c */
 int golibevent_signal_new(struct golibevent_event *, int signum);
 int golibevent_signal_add(struct golibevent_event *);

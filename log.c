@@ -6,7 +6,6 @@
  * fetch it. libevent's own pointer to the callback is set once and never cleared: it
  * reads that twice, without a lock.
  */
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -124,20 +123,10 @@ golibevent_enable_debug_mode(void)
 int
 golibevent_log_open(int *fd)
 {
-	int ends[2], i, err;
+	int ends[2];
 
-	if (pipe(ends) == -1)
+	if (golibevent_pipe(ends) == -1)
 		return -1;
-	for (i = 0; i < 2; i++) {
-		if (fcntl(ends[i], F_SETFD, FD_CLOEXEC) == -1 ||
-		    fcntl(ends[i], F_SETFL, O_NONBLOCK) == -1) {
-			err = errno;
-			close(ends[0]);
-			close(ends[1]);
-			errno = err;
-			return -1;
-		}
-	}
 	pthread_mutex_lock(&logs.mu);
 	logs.wake = ends[1];
 	logs.woken = 0;

@@ -9,8 +9,6 @@
  * The handler takes no lock. Sinks are therefore never freed, only used again: a
  * sink is closed by clearing its open flag and then waiting until no handler is in it.
  */
-#define _GNU_SOURCE
-#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -122,13 +120,6 @@ on_wake(evutil_socket_t fd, short what, void *arg)
 	pthread_mutex_unlock(&signals_mu);
 }
 
-static int
-set_flags(int fd)
-{
-	return fcntl(fd, F_SETFD, FD_CLOEXEC) == -1 || fcntl(fd, F_SETFL, O_NONBLOCK) == -1 ?
-	    -1 : 0;
-}
-
 /* Gives gb a sink; signals_mu is held. */
 static int
 open_sink(struct golibevent_base *gb)
@@ -146,17 +137,8 @@ open_sink(struct golibevent_base *gb)
 	}
 	memset(sink->count, 0, sizeof(sink->count));
 	sink->woken = 0;
-#ifdef __linux__
-	if (pipe2(sink->pipe, O_NONBLOCK | O_CLOEXEC) == -1)
+	if (golibevent_pipe(sink->pipe) == -1)
 		return -1;
-#else
-	if (pipe(sink->pipe) == -1)
-		return -1;
-#endif
-	if (set_flags(sink->pipe[0]) == -1 || set_flags(sink->pipe[1]) == -1) {
-		err = errno;
-		goto fail;
-	}
 	if (gb->uses_select && sink->pipe[0] >= FD_SETSIZE) {
 		err = EMFILE;
 		goto fail;
@@ -287,9 +269,11 @@ golibevent_signal_add(struct golibevent_event *w)
 	sink = gb->sink;
 	if (sink->nadded == 0 && event_add(sink->ev, NULL) == -1)
 		goto done;
-	/* Wanted before the handler is there: none of its signals is lost. */
-	if (__atomic_fetch_add(&sink->wanted[s->signum], 1, __ATOMIC_SEQ_CST) == 0)
+	/* Wanted before the handler is there, and counted from then on: no signal is
+	 * lost. What is left of an earlier time goes first. */
+	if (LOAD(&sink->wanted[s->signum]) == 0)
 		STORE(&sink->count[s->signum], 0);
+	__atomic_fetch_add(&sink->wanted[s->signum], 1, __ATOMIC_SEQ_CST);
 	if (install(s->signum) == -1) {
 		err = errno;
 		__atomic_fetch_sub(&sink->wanted[s->signum], 1, __ATOMIC_SEQ_CST);

@@ -1,11 +1,39 @@
-/* Socket addresses, between Go's form and C's. */
+/* Pipes, and socket addresses between Go's form and C's. */
+#define _GNU_SOURCE
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 #include "internal.h"
+
+/* Makes a pipe whose ends do not block and are closed on exec. */
+int
+golibevent_pipe(int ends[2])
+{
+#ifdef __linux__
+	return pipe2(ends, O_NONBLOCK | O_CLOEXEC);
+#else
+	int i, err;
+
+	if (pipe(ends) == -1)
+		return -1;
+	for (i = 0; i < 2; i++) {
+		if (fcntl(ends[i], F_SETFD, FD_CLOEXEC) == -1 ||
+		    fcntl(ends[i], F_SETFL, O_NONBLOCK) == -1) {
+			err = errno;
+			close(ends[0]);
+			close(ends[1]);
+			errno = err;
+			return -1;
+		}
+	}
+	return 0;
+#endif
+}
 
 /*
  * Fills ss with an IPv4 (n 4) or IPv6 (n 16) address. zone is an interface's name or
