@@ -49,7 +49,7 @@ func main() {
 			*rounds = 3
 		}
 		if !given("window") {
-			r.window = 200 * time.Millisecond
+			r.window = 150 * time.Millisecond
 		}
 	}
 	p = p.matching(regexp.MustCompile(*only), regexp.MustCompile(*impls))

@@ -82,8 +82,12 @@ func (r *runner) round(ctx context.Context, p plan, round, rounds int) ([]sample
 				r.missing[i.Name] = true
 				continue
 			}
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
 			if err != nil {
-				return nil, fmt.Errorf("%s, %s: %w", w.Name, i.Name, err)
+				log.Printf("%s is left out of this round: %v", i.Name, err)
+				continue
 			}
 			samples = append(samples, sample{round, w.Name, i.Name, values})
 		}
@@ -124,22 +128,23 @@ func (r *runner) serve(ctx context.Context, w workload, i impl) (_ map[string]fl
 		return nil, err
 	}
 	defer func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
+		if err != nil || !i.golang {
+			_ = server.Process.Kill()
+		}
+		_ = server.Wait() // which kills one that goes on when ctx ends
 	}()
 	lines := bufio.NewScanner(stdout)
-	lines.Scan()
-	if lines.Text() == "unsupported" {
-		return nil, errUnsupported
-	}
-	port, ok := strings.CutPrefix(lines.Text(), "port ")
-	if !ok {
-		return nil, errors.New("the server did not start")
+	port, err := awaitPort(lines)
+	if err != nil {
+		return nil, err
 	}
 	cmd := r.command(ctx, w, impl{args: []string{"load"}, dir: true},
 		"-port", port, "-pid", fmt.Sprint(server.Process.Pid), "-window", fmt.Sprint(r.window.Milliseconds()),
-		"-warmup", fmt.Sprint(min(r.window, 200*time.Millisecond).Milliseconds()))
+		"-warmup", fmt.Sprint(min(r.window/2, 200*time.Millisecond).Milliseconds()))
 	cmd.Args = append(cmd.Args, w.args...)
+	if i.golang {
+		cmd.Args = append(cmd.Args, "-signal", "1")
+	}
 	values, err := r.output(cmd, load)
 	if err != nil {
 		return nil, err
@@ -149,19 +154,40 @@ func (r *runner) serve(ctx context.Context, w workload, i impl) (_ map[string]fl
 	if !i.golang {
 		return values, nil
 	}
-	if err := server.Process.Signal(syscall.SIGTERM); err != nil {
+	before, err := awaitMallocs(lines)
+	if err != nil {
 		return nil, err
 	}
+	after, err := awaitMallocs(lines)
+	if err != nil {
+		return nil, err
+	}
+	values["allocs"] = (after - before) / echoes
+	// It may have a profile to write.
+	return values, server.Process.Signal(syscall.SIGTERM)
+}
+
+// awaitMallocs returns the number of allocations a server prints at SIGUSR1.
+func awaitMallocs(lines *bufio.Scanner) (float64, error) {
+	lines.Scan()
+	s, ok := strings.CutPrefix(lines.Text(), "mallocs ")
+	if !ok {
+		return 0, errors.Join(errors.New("the server did not count its allocations"), lines.Err())
+	}
+	return strconv.ParseFloat(s, 64)
+}
+
+// awaitPort returns the port a server prints, perhaps after other lines.
+func awaitPort(lines *bufio.Scanner) (string, error) {
 	for lines.Scan() {
-		if s, ok := strings.CutPrefix(lines.Text(), "mallocs "); ok {
-			mallocs, err := strconv.ParseFloat(s, 64)
-			if err != nil {
-				return nil, err
-			}
-			values["allocs"] = mallocs / echoes
+		if lines.Text() == "unsupported" {
+			return "", errUnsupported
+		}
+		if port, ok := strings.CutPrefix(lines.Text(), "port "); ok {
+			return port, nil
 		}
 	}
-	return values, lines.Err()
+	return "", errors.Join(errors.New("the server did not start"), lines.Err())
 }
 
 // command makes the command of i with some more arguments. It ends with this program.

@@ -3,19 +3,20 @@
  * measures for a while.
  *
  *	load -port n -pid n [-active 64] [-idle 0] [-size 64] [-inflight 1]
- *	    [-warmup 200] [-window 500]
+ *	    [-warmup 200] [-window 500] [-signal 0]
  *
- * Times are in milliseconds; pid is the server's. On each active connection inflight
+ * Times are in milliseconds; pid is the server's, which with -signal 1 gets a SIGUSR1 when
+ * the window begins and another when it has ended. On each active connection inflight
  * messages are sent at once, and the next ones when all have come back, so that every
  * server gets them in the same portions. Each idle connection has one message echoed and
  * is then left alone. What is received is compared with what was sent until the warm-up
  * is over. The program polls and never sleeps, so that the server never has to wake it.
  * It prints one JSON object:
  *
- *	{"rate": echoes a second, "p50": ns, "p99": ns to
- *	 the last of the messages sent at once, "cpu": server's CPU time an echo in
- *	 ns, "busy": share of the window the server was on a CPU, "echoes": all there
- *	 were, "idle_rss": the server's resident bytes an idle connection}
+ *	{"rate": echoes a second, "p50", "p99": ns from the sending of a burst to its last
+ *	 byte, "cpu": ns of the server's CPU time an echo, "busy": share of the window that
+ *	 the server was on a CPU, "echoes": number of them in the window, "idle_rss":
+ *	 the server's resident bytes an idle connection}
  */
 #define _GNU_SOURCE
 #include <sys/epoll.h>
@@ -25,6 +26,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 #include "common.h"
 
@@ -205,9 +207,9 @@ main(int argc, char **argv)
 	long active = number(argc, argv, "active", 64), idle = number(argc, argv, "idle", 0);
 	int64_t warmup = number(argc, argv, "warmup", 200) * 1000000;
 	int64_t window = number(argc, argv, "window", 500) * 1000000;
-	int pid = number(argc, argv, "pid", 0);
+	int pid = number(argc, argv, "pid", 0), tell = number(argc, argv, "signal", 0);
 	long rss, i;
-	uint64_t before, echoes;
+	uint64_t echoes;
 	int64_t start, cpu;
 	clockid_t clock;
 
@@ -250,20 +252,24 @@ main(int argc, char **argv)
 		start_burst(c);
 	}
 
-	before = run(clock_ns(CLOCK_MONOTONIC) + warmup, 1);
+	run(clock_ns(CLOCK_MONOTONIC) + warmup, 1);
 	memset(buckets, 0, sizeof(buckets));
+	if (tell && kill(pid, SIGUSR1) == -1)
+		die("kill: %s", strerror(errno));
 	start = clock_ns(CLOCK_MONOTONIC);
 	cpu = clock_ns(clock);
 	echoes = run(start + window, 0);
 	cpu = clock_ns(clock) - cpu;
 	window = clock_ns(CLOCK_MONOTONIC) - start;
+	if (tell && kill(pid, SIGUSR1) == -1)
+		die("kill: %s", strerror(errno));
 	if (echoes == 0)
 		die("nothing was echoed");
 	printf("{\"rate\": %.1f, \"p50\": %llu, \"p99\": %llu, \"cpu\": %.1f, \"busy\": %.3f, "
 	    "\"echoes\": %llu", echoes * 1e9 / window,
 	    (unsigned long long)percentile(echoes / inflight, 0.50),
 	    (unsigned long long)percentile(echoes / inflight, 0.99),
-	    (double)cpu / echoes, (double)cpu / window, (unsigned long long)(before + echoes));
+	    (double)cpu / echoes, (double)cpu / window, (unsigned long long)echoes);
 	if (idle > 0)
 		printf(", \"idle_rss\": %.1f", (double)rss / idle);
 	printf("}\n");

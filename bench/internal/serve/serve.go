@@ -50,20 +50,23 @@ func Parse(impls ...string) Options {
 			log.Fatal(err)
 		}
 	}
-	go untilTerm()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGTERM)
+	go obey(signals)
 	return o
 }
 
-// untilTerm ends the program at SIGTERM, and says how often it has allocated.
-func untilTerm() {
-	term := make(chan os.Signal, 1)
-	signal.Notify(term, syscall.SIGTERM)
-	<-term
-	pprof.StopCPUProfile()
+// obey says at SIGUSR1 how often the program has allocated, and ends it at SIGTERM.
+func obey(signals <-chan os.Signal) {
 	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	fmt.Println("mallocs", m.Mallocs)
-	os.Exit(0)
+	for s := range signals {
+		if s == syscall.SIGTERM {
+			pprof.StopCPUProfile()
+			os.Exit(0)
+		}
+		runtime.ReadMemStats(&m)
+		fmt.Println("mallocs", m.Mallocs)
+	}
 }
 
 // Listening prints where the server listens: a free port that the system has chosen.
