@@ -10,6 +10,13 @@ type bar struct {
 	Holds    bool    `json:"holds"`
 }
 
+func (b bar) verdict() string {
+	if b.Holds {
+		return "ok"
+	}
+	return "MISSED"
+}
+
 // bars holds what was measured against what is promised. What was not measured is
 // left out.
 func (r *report) bars() (bars []bar) {

@@ -36,6 +36,7 @@ func main() {
 	only := flag.String("run", "", "only the workloads that match this `regexp`")
 	impls := flag.String("impl", "", "only the implementations that match this `regexp`, and C")
 	out := flag.String("out", "results", "the `directory` to write to")
+	doc := flag.String("doc", "", "put the figures into this `file`, between its marks, and the plots beside it")
 	flag.StringVar(&r.bin, "bin", "bin", "the `directory` of the programs to run")
 	flag.StringVar(&r.profiles, "cpuprofile", "", "have the Go programs write CPU profiles to this `directory`")
 	flag.DurationVar(&r.window, "window", 400*time.Millisecond, "how long to measure once")
@@ -69,8 +70,13 @@ func main() {
 	}
 	rep.finish()
 	rep.print(os.Stdout)
-	if err := errors.Join(os.MkdirAll(*out, 0o777), rep.write(*out), rep.plot(*out)); err != nil {
+	if err := errors.Join(os.MkdirAll(*out, 0o777), rep.write(*out), rep.plot(*out, "")); err != nil {
 		log.Fatal(err)
+	}
+	if *doc != "" {
+		if err := rep.document(*doc); err != nil {
+			log.Fatal(err)
+		}
 	}
 	fmt.Printf("\nAll samples are in %s/results.json.\n", *out)
 }

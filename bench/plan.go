@@ -74,7 +74,7 @@ func echoIdle(idle int) workload {
 	return w
 }
 
-// luaevent has one loop, bufferevents are raw events plus the same work on each core.
+// luaevent knows no threads.
 func echoAllCores() workload {
 	w := echo(64, 1, 64)
 	w.Name += ", a loop per core"
@@ -158,8 +158,11 @@ func isReference(name string) bool {
 	return name == cRaw || name == cBufferevent || name == cLocks
 }
 
+func (i impl) server() bool {
+	return slices.ContainsFunc(servers, func(s impl) bool { return s.Name == i.Name })
+}
+
 // does reports whether i can do w.
 func (i impl) does(w workload) bool {
-	isServer := slices.ContainsFunc(servers, func(s impl) bool { return s.Name == i.Name })
-	return isServer == w.server && !strings.Contains(w.not, " "+i.Name+" ")
+	return i.server() == w.server && !strings.Contains(w.not, " "+i.Name+" ")
 }

@@ -25,8 +25,11 @@ func rgb(v uint32) color.Color {
 	return color.RGBA{uint8(v >> 16), uint8(v >> 8), uint8(v), 255}
 }
 
+// plotted are the figures of micro-benchmarks that are worth a bar.
+var plotted = []string{"dispatch", "event", "post", "rearm", "rearm_interest", "rearm_timeout", "fire", "add+del"}
+
 // plot writes the plots: what the servers and what the rest needed, relative to C.
-func (r *report) plot(dir string) error {
+func (r *report) plot(dir, prefix string) error {
 	var echoes, rest []group
 	for _, w := range r.plan.workloads {
 		if w.server {
@@ -36,15 +39,15 @@ func (r *report) plot(dir string) error {
 			continue
 		}
 		for _, figure := range r.figures(w.Name, cLocks) {
-			if figure != "activate" {
+			if slices.Contains(plotted, figure) {
 				rest = append(rest, group{w.Name + ": " + figure, w.Name, figure, cLocks})
 			}
 		}
 	}
-	if err := r.bar("CPU time per echo, relative to C with raw events", echoes, filepath.Join(dir, "echo.svg")); err != nil {
+	if err := r.bar("CPU time per echo, relative to C with raw events", echoes, filepath.Join(dir, prefix+"echo.svg")); err != nil {
 		return err
 	}
-	return r.bar("CPU time per operation, relative to C with locks", rest, filepath.Join(dir, "micro.svg"))
+	return r.bar("CPU time per operation, relative to C with locks", rest, filepath.Join(dir, prefix+"micro.svg"))
 }
 
 // group is one cluster of bars.
@@ -56,8 +59,9 @@ func (r *report) bar(title string, groups []group, file string) error {
 	}
 	p := plot.New()
 	p.Title.Text = title
-	p.X.Min = 0
+	p.Title.Padding = vg.Millimeter * 3
 	p.Legend.Top = true
+	p.Legend.Padding = vg.Millimeter
 	var impls []string
 	for _, i := range r.plan.impls {
 		if slices.ContainsFunc(groups, func(g group) bool { return r.find(g.workload, i.Name, g.figure) != nil }) {
@@ -91,6 +95,8 @@ func (r *report) bar(title string, groups []group, file string) error {
 		p.Legend.Add(name, bars)
 	}
 	p.NominalY(labels...)
+	p.X.Min = 0
+	p.X.Max *= 1.2 // room for the legend
 	height := vg.Length(len(groups))*width*vg.Length(len(impls)+2) + 4*vg.Centimeter
 	return p.Save(24*vg.Centimeter, max(height, 8*vg.Centimeter), file)
 }

@@ -222,11 +222,7 @@ func (r *report) print(out io.Writer) {
 	tw := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "bar\tlimit\tmeasured\t")
 	for _, b := range r.Bars {
-		verdict := "ok"
-		if !b.Holds {
-			verdict = "MISSED"
-		}
-		fmt.Fprintf(tw, "%s\t%.2f\t%.2f\t%s\n", b.What, b.Limit, b.Measured, verdict)
+		fmt.Fprintf(tw, "%s\t%.2f\t%.2f\t%s\n", b.What, b.Limit, b.Measured, b.verdict())
 	}
 	tw.Flush()
 }
