@@ -27,6 +27,7 @@ var servers = []impl{
 	{Name: cBufferevent, args: []string{"c-server", "-impl", "bufferevent"}, dir: true},
 	{Name: "raw", args: []string{"libevent", "-impl", "raw"}, dir: true, golang: true},
 	{Name: "bufferevent", args: []string{"libevent", "-impl", "bufferevent"}, dir: true, golang: true},
+	{Name: "bufferevent-copy", args: []string{"libevent", "-impl", "bufferevent-copy"}, dir: true, golang: true},
 	{Name: "eager", args: []string{"libevent", "-impl", "eager"}, dir: true, golang: true},
 	{Name: "luaevent", args: []string{"lua5.1", "lua/server.lua"}},
 	{Name: "net", args: []string{"net"}, dir: true, golang: true},

@@ -15,7 +15,7 @@ import (
 // grey, the binding blue, the others warm.
 var palette = map[string]color.Color{
 	cRaw: color.Gray{90}, cBufferevent: color.Gray{160}, cLocks: color.Gray{90}, "c-nolocks": color.Gray{160},
-	"raw": rgb(0x08519c), "bufferevent": rgb(0x6baed6), "eager": rgb(0x3182bd),
+	"raw": rgb(0x08519c), "bufferevent": rgb(0x6baed6), "bufferevent-copy": rgb(0xc6dbef), "eager": rgb(0x3182bd),
 	"libevent": rgb(0x08519c), "nolock": rgb(0x6baed6),
 	"luaevent": rgb(0x31a354), "net": rgb(0xd94801), "gnet": rgb(0xfd8d3c),
 	"netpoll": rgb(0xfdae6b), "evio": rgb(0xa63603), "nbio": rgb(0xfdd0a2), "time": rgb(0xd94801),

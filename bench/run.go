@@ -96,7 +96,7 @@ func (r *runner) round(ctx context.Context, p plan, round, rounds int) ([]sample
 }
 
 func (r *runner) measure(ctx context.Context, w workload, i impl) (map[string]float64, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	if w.server {
 		return r.serve(ctx, w, i)
@@ -167,7 +167,7 @@ func (r *runner) serve(ctx context.Context, w workload, i impl) (_ map[string]fl
 	return values, server.Process.Signal(syscall.SIGTERM)
 }
 
-// awaitMallocs returns the number of allocations a server prints at SIGUSR1.
+// awaitMallocs returns the number of allocations a server prints at the load generator's signal.
 func awaitMallocs(lines *bufio.Scanner) (float64, error) {
 	lines.Scan()
 	s, ok := strings.CutPrefix(lines.Text(), "mallocs ")

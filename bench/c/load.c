@@ -5,8 +5,8 @@
  *	load -port n -pid n [-active 64] [-idle 0] [-size 64] [-inflight 1]
  *	    [-warmup 200] [-window 500] [-signal 0]
  *
- * Times are in milliseconds; pid is the server's, which with -signal 1 gets a SIGUSR1 when
- * the window begins and another when it has ended. On each active connection inflight
+ * Times are in milliseconds; pid is the server's, which with -signal 1 gets a SIGUSR1 before
+ * the first echo and a SIGUSR2 after the last. On each active connection inflight
  * messages are sent at once, and the next ones when all have come back, so that every
  * server gets them in the same portions. Each idle connection has one message echoed and
  * is then left alone. What is received is compared with what was sent until the warm-up
@@ -15,8 +15,8 @@
  *
  *	{"rate": echoes a second, "p50", "p99": ns from the sending of a burst to its last
  *	 byte, "cpu": ns of the server's CPU time an echo, "busy": share of the window that
- *	 the server was on a CPU, "echoes": number of them in the window, "idle_rss":
- *	 the server's resident bytes an idle connection}
+ *	 the server was on a CPU, "echoes": all there were on active connections,
+ *	 "idle_rss": the server's resident bytes an idle connection}
  */
 #define _GNU_SOURCE
 #include <sys/epoll.h>
@@ -209,7 +209,8 @@ main(int argc, char **argv)
 	int64_t window = number(argc, argv, "window", 500) * 1000000;
 	int pid = number(argc, argv, "pid", 0), tell = number(argc, argv, "signal", 0);
 	long rss, i;
-	uint64_t echoes;
+	uint64_t before, echoes;
+	struct conn *conns;
 	int64_t start, cpu;
 	clockid_t clock;
 
@@ -238,30 +239,33 @@ main(int argc, char **argv)
 
 	if ((ep = epoll_create1(EPOLL_CLOEXEC)) == -1)
 		die("epoll_create1: %s", strerror(errno));
+	if ((conns = calloc(active, sizeof(*conns))) == NULL)
+		die("out of memory");
 	for (i = 0; i < active; i++) {
-		struct conn *c = calloc(1, sizeof(*c));
+		struct conn *c = &conns[i];
 		struct epoll_event ee = {.events = EPOLLIN, .data.ptr = c};
 
-		if (c == NULL)
-			die("out of memory");
 		c->fd = dial();
 		c->events = EPOLLIN;
 		if (fcntl(c->fd, F_SETFL, O_NONBLOCK) == -1 ||
 		    epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &ee) == -1)
 			die("epoll_ctl: %s", strerror(errno));
-		start_burst(c);
 	}
-
-	run(clock_ns(CLOCK_MONOTONIC) + warmup, 1);
-	memset(buckets, 0, sizeof(buckets));
+	/* A server that is idle does at once what the signal asks for. */
 	if (tell && kill(pid, SIGUSR1) == -1)
 		die("kill: %s", strerror(errno));
+	usleep(50000);
+	for (i = 0; i < active; i++)
+		start_burst(&conns[i]);
+
+	before = run(clock_ns(CLOCK_MONOTONIC) + warmup, 1);
+	memset(buckets, 0, sizeof(buckets));
 	start = clock_ns(CLOCK_MONOTONIC);
 	cpu = clock_ns(clock);
 	echoes = run(start + window, 0);
 	cpu = clock_ns(clock) - cpu;
 	window = clock_ns(CLOCK_MONOTONIC) - start;
-	if (tell && kill(pid, SIGUSR1) == -1)
+	if (tell && kill(pid, SIGUSR2) == -1)
 		die("kill: %s", strerror(errno));
 	if (echoes == 0)
 		die("nothing was echoed");
@@ -269,7 +273,7 @@ main(int argc, char **argv)
 	    "\"echoes\": %llu", echoes * 1e9 / window,
 	    (unsigned long long)percentile(echoes / inflight, 0.50),
 	    (unsigned long long)percentile(echoes / inflight, 0.99),
-	    (double)cpu / echoes, (double)cpu / window, (unsigned long long)echoes);
+	    (double)cpu / echoes, (double)cpu / window, (unsigned long long)(before + echoes));
 	if (idle > 0)
 		printf(", \"idle_rss\": %.1f", (double)rss / idle);
 	printf("}\n");

@@ -50,13 +50,13 @@ func Parse(impls ...string) Options {
 			log.Fatal(err)
 		}
 	}
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGTERM)
+	signals := make(chan os.Signal, 3)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM)
 	go obey(signals)
 	return o
 }
 
-// obey says at SIGUSR1 how often the program has allocated, and ends it at SIGTERM.
+// obey says at SIGUSR1 and SIGUSR2 how often the program has allocated, and ends it at SIGTERM.
 func obey(signals <-chan os.Signal) {
 	var m runtime.MemStats
 	for s := range signals {
