@@ -32,14 +32,14 @@ func init() { runtime.LockOSThread() }
 func main() {
 	var r runner
 	quick := flag.Bool("quick", false, "measure less, and for less than two minutes")
-	rounds := flag.Int("rounds", 5, "how often to measure everything")
+	rounds := flag.Int("rounds", 7, "how often to measure everything")
 	only := flag.String("run", "", "only the workloads that match this `regexp`")
 	impls := flag.String("impl", "", "only the implementations that match this `regexp`, and C")
 	out := flag.String("out", "results", "the `directory` to write to")
 	doc := flag.String("doc", "", "put the figures into this `file`, between its marks, and the plots beside it")
 	flag.StringVar(&r.bin, "bin", "bin", "the `directory` of the programs to run")
 	flag.StringVar(&r.profiles, "cpuprofile", "", "have the Go programs write CPU profiles to this `directory`")
-	flag.DurationVar(&r.window, "window", 400*time.Millisecond, "how long to measure once")
+	flag.DurationVar(&r.window, "window", 300*time.Millisecond, "how long to measure once")
 	flag.Parse()
 	log.SetFlags(0)
 
