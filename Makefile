@@ -21,18 +21,20 @@ help:
 	@echo 'make demo    an echo server under load, for three seconds'
 	@echo 'make test    the tests, with the race detector'
 	@echo 'make check   format, vet, lints, C warnings, asan, cgocheck2, valgrind'
-	@echo 'make bench   the benchmarks'
+	@echo 'make bench   the benchmarks, beside C and others; bench-quick takes two minutes'
 	@echo 'make cover   test coverage, in cover.out'
 	@echo 'make docker  build both images and run CI in one of them'
 	@echo 'make fmt     format the Go code'
 
-.PHONY: deps deps-build deps-test
+.PHONY: deps deps-build deps-test deps-bench
 deps:
 	@tools/deps.sh check
 deps-build:
 	@tools/deps.sh build
 deps-test:
 	@tools/deps.sh test
+deps-bench:
+	@tools/deps.sh bench
 
 .PHONY: demo
 demo: deps-build
@@ -45,9 +47,12 @@ test: deps-test
 	$(call each,$(FOREIGN),$(MAKE) --no-print-directory test)
 
 .PHONY: bench
-bench: deps-test
-	$(GO) test -run '^$$' -bench . ./...
-	$(call each,$(wildcard bench),$(MAKE) --no-print-directory bench)
+bench: deps-bench
+	$(MAKE) -C bench bench
+
+.PHONY: bench-quick
+bench-quick: deps-bench
+	$(MAKE) -C bench bench-quick
 
 .PHONY: cover
 cover: deps-test

@@ -5,6 +5,7 @@
 #	tools/deps.sh build	a C compiler, pkg-config and libevent
 #	tools/deps.sh test	and what the tests and the examples need
 #	tools/deps.sh check	and what make check needs
+#	tools/deps.sh bench	as build, and what the benchmarks compare with
 #
 # Go is not installed: the distributions' own is often too old.
 set -eu
@@ -40,6 +41,11 @@ missing() {
 	{ has_lib libevent_core libevent_pthreads && is_mended; } ||
 		need "$1" libevent-dev libevent-dev libevent-devel libevent
 	[ "$level" = build ] && return
+	if [ "$level" = bench ]; then
+		lua5.1 -e 'require "luaevent.core" require "socket"' 2>/dev/null ||
+			need "$1" 'lua5.1 lua-event lua-socket' - - -
+		return
+	fi
 	has_lib openssl || need "$1" libssl-dev openssl-dev openssl-devel openssl@3
 	has_lib hiredis || need "$1" libhiredis-dev hiredis-dev hiredis-devel hiredis
 	has redis-server || need "$1" redis-server redis /usr/bin/redis-server redis
