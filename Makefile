@@ -12,6 +12,9 @@ NESTED := $(patsubst ./%/go.mod,%,$(shell find . -name go.mod -not -path ./go.mo
 # Programs that are not, or not only, Go have a Makefile with a target test.
 FOREIGN := $(patsubst ./%/Makefile,%,$(shell find ./examples -name Makefile 2>/dev/null | sort))
 
+# What hangs is to fail long before CI gives up.
+TEST = $(GO) test -timeout 5m
+
 # Runs $(2) in every directory of $(1) and stops at the first that fails.
 each = @set -e; for dir in $(1); do echo "== $$dir"; (cd $$dir && $(2)); done
 
@@ -42,8 +45,8 @@ demo: deps-build
 
 .PHONY: test
 test: deps-test
-	$(GO) test -race ./...
-	$(call each,$(NESTED),$(GO) test -race ./...)
+	$(TEST) -race ./...
+	$(call each,$(NESTED),$(TEST) -race ./...)
 	$(call each,$(FOREIGN),$(MAKE) --no-print-directory test)
 
 .PHONY: bench
@@ -56,7 +59,7 @@ bench-quick: deps-bench
 
 .PHONY: cover
 cover: deps-test
-	$(GO) test -coverpkg=./... -coverprofile=cover.out ./...
+	$(TEST) -coverpkg=./... -coverprofile=cover.out ./...
 	$(GO) tool cover -func=cover.out | tail -n 1
 
 .PHONY: docker
@@ -119,11 +122,11 @@ check-minimum: deps
 
 .PHONY: check-asan
 check-asan: deps
-	CC=gcc $(GO) test -asan -short ./...
+	CC=gcc $(TEST) -asan -short ./...
 
 .PHONY: check-cgocheck
 check-cgocheck: deps
-	GOEXPERIMENT=cgocheck2 $(GO) test -short ./...
+	GOEXPERIMENT=cgocheck2 $(TEST) -short ./...
 
 .PHONY: check-valgrind
 check-valgrind: deps
