@@ -170,8 +170,8 @@ bench_chain(void)
 			die("socketpair: %s", strerror(errno));
 		reads[i] = pair[0];
 		writes[i] = pair[1];
-		event_add(event_new(base, pair[0], EV_READ | EV_PERSIST, on_chain, (void *)(intptr_t)i),
-		    NULL);
+		event_add(event_new(base, pair[0], EV_READ | EV_PERSIST, on_chain,
+		    (void *)(intptr_t)i), NULL);
 	}
 	while (again(&event)) {
 		left = w;

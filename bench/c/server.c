@@ -149,7 +149,8 @@ on_accept(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *
 	} else {
 		struct conn *c = calloc(1, sizeof(*c));
 
-		if (c == NULL || (c->ev = event_new(base, fd, EV_READ | EV_PERSIST, on_conn, c)) == NULL ||
+		if (c == NULL ||
+		    (c->ev = event_new(base, fd, EV_READ | EV_PERSIST, on_conn, c)) == NULL ||
 		    event_add(c->ev, NULL) == -1)
 			die("event_new failed");
 	}
@@ -160,14 +161,15 @@ static struct event_base *
 make_loop(struct sockaddr_in *sin, int share)
 {
 	struct event_base *base = event_base_new();
-	unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE | (share ? LEV_OPT_REUSEABLE_PORT : 0);
+	unsigned flags = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_REUSEABLE |
+	    (share ? LEV_OPT_REUSEABLE_PORT : 0);
 	struct evconnlistener *listener;
 	socklen_t len = sizeof(*sin);
 
 	if (base == NULL)
 		die("event_base_new failed");
-	listener = evconnlistener_new_bind(base, on_accept, base, flags, 1024, (struct sockaddr *)sin,
-	    sizeof(*sin));
+	listener = evconnlistener_new_bind(base, on_accept, base, flags, 1024,
+	    (struct sockaddr *)sin, sizeof(*sin));
 	if (listener == NULL ||
 	    getsockname(evconnlistener_get_fd(listener), (struct sockaddr *)sin, &len) == -1)
 		die("cannot listen: %s", strerror(errno));
