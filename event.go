@@ -529,11 +529,10 @@ func (ev *Event) decide(next Events, timeout time.Duration, v *C.struct_golibeve
 // release is Close for C to carry out after the callback.
 func (ev *Event) release(v *C.struct_golibevent_verdict) {
 	first, free := ev.life.Close()
-	if !first {
-		return
-	}
+	// Also when a Close elsewhere was first: it may not have come this far, and the
+	// callback must not come again.
 	events.Delete(ev.handle)
-	if free {
+	if first && free {
 		v.leave = 1
 		ev.node.Remove()
 	}
