@@ -188,8 +188,8 @@ golibevent_buffer_expand(struct evbuffer *buf, size_t n)
 }
 
 /* Reports whether the end is frozen, which shows when nothing is committed. */
-static int
-end_is_frozen(struct evbuffer *buf)
+int
+golibevent_buffer_end_is_frozen(struct evbuffer *buf)
 {
 	return evbuffer_commit_space(buf, NULL, 0) == -1;
 }
@@ -202,7 +202,7 @@ golibevent_buffer_reserve(struct evbuffer *buf, size_t n, struct evbuffer_iovec 
 	int rc;
 
 	begin();
-	if (end_is_frozen(buf))
+	if (golibevent_buffer_end_is_frozen(buf))
 		return end(-1);
 	rc = evbuffer_reserve_space(buf, n, vec, extents);
 	if (rc == -1)
@@ -217,7 +217,7 @@ golibevent_buffer_commit(struct evbuffer *buf, struct evbuffer_iovec *vec, int e
 	int rc;
 
 	begin();
-	if (end_is_frozen(buf))
+	if (golibevent_buffer_end_is_frozen(buf))
 		return end(-1);
 	rc = evbuffer_commit_space(buf, vec, extents);
 	if (rc == -1)

@@ -182,11 +182,22 @@ func (buf *Buffer) Write(p []byte) (int, error) {
 	if err := buf.enter(op); err != nil {
 		return 0, err
 	}
+	if bev := buf.sender(); bev != nil && len(p) > 0 {
+		return bev.send(op, unsafe.SliceData(p), len(p))
+	}
 	done, err := C.golibevent_buffer_add(buf.c, cBytes(p), C.size_t(len(p)))
 	if _, err := buf.finish(op, done, err); err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// sender returns the BufferEvent that is to send what is added to the buffer.
+func (buf *Buffer) sender() *BufferEvent {
+	if bev := buf.owner; bev != nil && buf == &bev.output && bev.eager.Load() {
+		return bev
+	}
+	return nil
 }
 
 // WriteString is Write for a string.
@@ -264,6 +275,9 @@ func (buf *Buffer) AddBuffer(src *Buffer) error {
 	const op = "evbuffer_add_buffer"
 	if err := buf.enterWith(op, src); err != nil {
 		return err
+	}
+	if bev := buf.sender(); bev != nil && bev.sends(src) {
+		return bev.sendBuffer(op, src.c)
 	}
 	done, err := C.golibevent_buffer_add_buffer(buf.c, src.c)
 	_, err = buf.finish(op, done, err)

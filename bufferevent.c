@@ -9,6 +9,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include "internal.h"
+#include <event2/bufferevent_struct.h>	/* wants bufferevent.h before it */
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0		/* Go sees to SIGPIPE */
+#endif
 
 __thread struct golibevent_call golibevent_call;
 
@@ -75,7 +80,7 @@ golibevent_bufferevent_new(struct golibevent_base *gb, int fd, int options, uint
 		errno = ENOMEM;
 		return NULL;
 	}
-	golibevent_bufferevent_setcb(bev, handle, false, false);
+	golibevent_bufferevent_setcb(bev, handle, false, false, false);
 	return bev;
 }
 
@@ -91,16 +96,20 @@ golibevent_bufferevent_pair_new(struct golibevent_base *gb, int options, uintptr
 		errno = ENOMEM;
 		return pair;
 	}
-	golibevent_bufferevent_setcb(pair.bev[0], first, false, false);
-	golibevent_bufferevent_setcb(pair.bev[1], second, false, false);
+	golibevent_bufferevent_setcb(pair.bev[0], first, false, false, false);
+	golibevent_bufferevent_setcb(pair.bev[1], second, false, false, false);
 	return pair;
 }
 
 void
-golibevent_bufferevent_setcb(struct bufferevent *bev, uintptr_t handle, bool read, bool write)
+golibevent_bufferevent_setcb(struct bufferevent *bev, uintptr_t handle, bool read, bool write,
+    bool eager)
 {
-	bufferevent_setcb(bev, read ? golibevent_on_buffer_read : NULL,
-	    write ? golibevent_on_buffer_write : NULL, golibevent_on_buffer_event, (void *)handle);
+	bufferevent_data_cb on_write = eager ? golibevent_on_eager_write :
+	    golibevent_on_buffer_write;
+
+	bufferevent_setcb(bev, read ? golibevent_on_buffer_read : NULL, write ? on_write : NULL,
+	    golibevent_on_buffer_event, (void *)handle);
 }
 
 /* Enables all of events, or none that was not enabled before. */
@@ -202,6 +211,216 @@ golibevent_bufferevent_write_buffer(struct bufferevent *bev, struct evbuffer *bu
 	return end(outer, bufferevent_write_buffer(bev, buf));
 }
 
+/*
+ * Reports whether all that libevent would do about what is written now is to wait until
+ * the socket takes it: there is output, then, that can as well go at once. An EV_WRITE
+ * that is pending can also be a connect. bev is locked.
+ */
+static int
+is_idle(struct bufferevent *bev)
+{
+	return bev->enabled & EV_WRITE && evbuffer_get_length(bev->output) == 0 &&
+	    bufferevent_getfd(bev) >= 0 && !event_pending(&bev->ev_write, EV_WRITE, NULL) &&
+	    !golibevent_buffer_end_is_frozen(bev->output);
+}
+
+/*
+ * Completes *sent, with n what the socket took, or -1 with errno. libevent meets the same
+ * error with what is then in the output, except for one that the socket had for somebody
+ * to ask. bev is locked.
+ */
+static void
+end_send(struct bufferevent *bev, struct golibevent_sent *sent, ssize_t n)
+{
+	if (n > 0) {
+		sent->n = n;
+		/* As libevent tells of what it has written: from the loop. */
+		sent->tells = bev->writecb != NULL;
+		if (sent->tells)
+			bufferevent_trigger(bev, EV_WRITE, BEV_TRIG_DEFER_CALLBACKS);
+	} else if (n == -1 && errno != EAGAIN && errno != EINTR && errno != EPIPE &&
+	    errno != ENOTSOCK) {
+		sent->err = errno;
+	}
+}
+
+/*
+ * Writes n bytes: to the socket as much as that takes at once, the rest to the output. A
+ * descriptor that is no socket takes nothing.
+ */
+struct golibevent_sent
+golibevent_bufferevent_send(struct bufferevent *bev, const uint8_t *p, size_t n)
+{
+	struct golibevent_call outer = begin();
+	struct golibevent_sent sent = {.n = 0};
+	ssize_t taken;
+	size_t max;
+	int rc = 0;
+
+	bufferevent_lock(bev);
+	if (is_idle(bev)) {
+		max = bufferevent_get_max_single_write(bev);
+		do {
+			taken = send(bufferevent_getfd(bev), p, n < max ? n : max,
+			    MSG_DONTWAIT | MSG_NOSIGNAL);
+		} while (taken == -1 && errno == EINTR);
+		end_send(bev, &sent, taken);
+	}
+	errno = EPERM;		/* a frozen end sets none */
+	if ((size_t)sent.n < n)
+		rc = evbuffer_add(bev->output, p + sent.n, n - sent.n);
+	bufferevent_unlock(bev);
+	sent.r = end(outer, rc);
+	return sent;
+}
+
+/* Does the same with all of src. The caller owns the references that it has released. */
+struct golibevent_sent
+golibevent_bufferevent_send_buffer(struct bufferevent *bev, struct evbuffer *src)
+{
+	struct golibevent_call outer = begin();
+	struct golibevent_sent sent = {.n = 0};
+	int rc;
+
+	hold_references();
+	bufferevent_lock(bev);
+	if (is_idle(bev) && evbuffer_get_length(src) > 0) {
+		errno = EAGAIN;		/* src may be frozen, which sets none */
+		end_send(bev, &sent, evbuffer_write_atmost(src, bufferevent_getfd(bev),
+		    bufferevent_get_max_single_write(bev)));
+	}
+	rc = evbuffer_add_buffer(bev->output, src);
+	bufferevent_unlock(bev);
+	sent.r = end(outer, rc);
+	sent.released = take_references();
+	return sent;
+}
+
+/* libevent's own callback, the same for the read event of every socket. */
+static event_callback_fn libevent_readable;
+
+/* What came of a receive. */
+enum received {
+	LEFT,		/* libevent has to see to the socket */
+	NOTHING,
+	DATA,
+	FAILED,		/* with errno */
+};
+
+/*
+ * Receives once, up to the limit of one read and to the high watermark. When there is no
+ * memory for what came that is lost, and reading has failed. bev is locked.
+ */
+static enum received __attribute__((noinline))	/* keeps data off Go's way */
+receive(struct bufferevent *bev, int fd)
+{
+	char data[16384];
+	size_t room = bufferevent_get_max_single_read(bev), high = bev->wm_read.high;
+	size_t len = evbuffer_get_length(bev->input);
+	ssize_t n;
+	int rc;
+
+	/* A connect may be under way, whose outcome is for libevent to find. */
+	if (event_pending(&bev->ev_write, EV_WRITE, NULL) || (high > 0 && len >= high))
+		return LEFT;
+	if (high > 0 && room > high - len)
+		room = high - len;
+	if (room > sizeof(data))
+		room = sizeof(data);
+	do {
+		n = recv(fd, data, room, MSG_DONTWAIT);
+	} while (n == -1 && errno == EINTR);
+	/* It will find the end of the stream again. */
+	if (n == 0 || (n == -1 && errno == ENOTSOCK))
+		return LEFT;
+	if (n == -1)
+		return errno == EAGAIN ? NOTHING : FAILED;
+	evbuffer_unfreeze(bev->input, 0);
+	rc = evbuffer_add(bev->input, data, n);
+	evbuffer_freeze(bev->input, 0);
+	if (rc == 0)
+		return DATA;
+	errno = ENOMEM;
+	return FAILED;
+}
+
+/*
+ * The read event of an eager one has fired. libevent would ask the socket how much there
+ * is, and read 4096 bytes of it at most; what it does then is done here too.
+ */
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct bufferevent *bev = arg;
+	int err;
+
+	bufferevent_incref(bev);
+	bufferevent_lock(bev);
+	switch (what == EV_TIMEOUT ? LEFT : receive(bev, fd)) {
+	case LEFT:
+		LOAD(&libevent_readable)(fd, what, bev);
+		break;
+	case NOTHING:
+		break;
+	case DATA:
+		bufferevent_trigger(bev, EV_READ, 0);
+		break;
+	case FAILED:
+		err = errno;
+		bufferevent_disable(bev, EV_READ);
+		errno = err;
+		bufferevent_trigger_event(bev, BEV_EVENT_READING | BEV_EVENT_ERROR, 0);
+		break;
+	}
+	bufferevent_unlock(bev);
+	bufferevent_decref(bev);
+}
+
+/* Where the read event keeps its callback. To give it another by event_assign it would
+ * have to be deleted, and would come after the write event when it is added again. */
+static event_callback_fn *
+readable(struct bufferevent *bev)
+{
+	return &bev->ev_read.ev_evcallback.evcb_cb_union.evcb_callback;
+}
+
+static int
+is_eager(struct bufferevent *bev)
+{
+	return LOAD(readable(bev)) == on_readable;
+}
+
+/* Puts our callback into the read event, or libevent's. bev is locked. */
+static void
+set_readable(struct bufferevent *bev, int eager)
+{
+	if (eager == is_eager(bev))
+		return;
+	if (eager)
+		STORE(&libevent_readable, LOAD(readable(bev)));
+	STORE(readable(bev), eager ? on_readable : LOAD(&libevent_readable));
+}
+
+void
+golibevent_bufferevent_set_eager(struct bufferevent *bev, bool eager)
+{
+	bufferevent_lock(bev);
+	set_readable(bev, eager);
+	bufferevent_unlock(bev);
+}
+
+/* Reports whether more is in the output than the write callback may find there. */
+int
+golibevent_bufferevent_above_low(struct bufferevent *bev)
+{
+	int above;
+
+	bufferevent_lock(bev);
+	above = evbuffer_get_length(bev->output) > bev->wm_write.low;
+	bufferevent_unlock(bev);
+	return above;
+}
+
 struct priority_change {
 	struct bufferevent *bev;
 	int priority, rc;
@@ -235,14 +454,16 @@ golibevent_bufferevent_setfd(struct golibevent_base *gb, struct bufferevent *bev
     int options)
 {
 	struct golibevent_call outer = begin();
-	int priority;
+	int priority, eager;
 
 	if (fd >= 0 && prepare(gb, fd, options) == -1)
 		return end(outer, -1);
 	bufferevent_lock(bev);
 	priority = bufferevent_get_priority(bev);
+	eager = is_eager(bev);
 	bufferevent_setfd(bev, fd);
 	change_priority(bev, priority);
+	set_readable(bev, eager);
 	bufferevent_unlock(bev);
 	return end(outer, 0);
 }
@@ -258,11 +479,12 @@ golibevent_bufferevent_connect(struct golibevent_base *gb, struct bufferevent *b
     const struct sockaddr *sa, int len)
 {
 	struct golibevent_call outer = begin();
-	int priority, has, rc = -1, err;
+	int priority, eager, has, rc = -1, err;
 
 	bufferevent_lock(bev);
 	has = bufferevent_getfd(bev);
 	priority = bufferevent_get_priority(bev);
+	eager = is_eager(bev);
 	if (has >= 0 && has != fd) {
 		err = EALREADY;		/* another thread was faster */
 		goto done;
@@ -288,6 +510,7 @@ golibevent_bufferevent_connect(struct golibevent_base *gb, struct bufferevent *b
 			bufferevent_setfd(bev, has);
 	}
 	change_priority(bev, priority);
+	set_readable(bev, eager);
 done:
 	bufferevent_unlock(bev);
 	errno = err;

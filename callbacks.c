@@ -107,6 +107,12 @@ golibevent_on_buffer_write(struct bufferevent *bev, void *arg)
 	call_buffer(bev, GOLIBEVENT_WRITE, 0, 0, arg);
 }
 
+void
+golibevent_on_eager_write(struct bufferevent *bev, void *arg)
+{
+	call_buffer(bev, GOLIBEVENT_WRITE, golibevent_bufferevent_above_low(bev), 0, arg);
+}
+
 /* errno says what happened, and is lost with the first thing that is done. */
 void
 golibevent_on_buffer_event(struct bufferevent *bev, short what, void *arg)

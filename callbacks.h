@@ -116,6 +116,15 @@ struct golibevent_result {
 	uintptr_t panicked;	/* a callback's panic, or 0 */
 };
 
+/* What came of data that an eager buffer event was given to write. */
+struct golibevent_sent {
+	struct golibevent_result r;	/* rc -1: the rest, all of it, found no place */
+	int64_t n;		/* bytes that went to the socket at once */
+	int err;		/* the socket's error, which it does not tell twice; or 0 */
+	int tells;		/* the write callback will come, for what was sent */
+	struct golibevent_reference *released;
+};
+
 struct golibevent_pair {
 	struct bufferevent *bev[2];
 };
@@ -169,7 +178,7 @@ struct bufferevent *golibevent_bufferevent_new(struct golibevent_base *, int fd,
 struct golibevent_pair golibevent_bufferevent_pair_new(struct golibevent_base *, int options,
     uintptr_t first, uintptr_t second);
 void golibevent_bufferevent_setcb(struct bufferevent *, uintptr_t handle, bool read,
-    bool write);
+    bool write, bool eager);
 struct golibevent_result golibevent_bufferevent_enable(struct bufferevent *, short events);
 struct golibevent_result golibevent_bufferevent_disable(struct bufferevent *, short events);
 struct golibevent_result golibevent_bufferevent_setwatermark(struct bufferevent *,
@@ -182,6 +191,11 @@ struct golibevent_result golibevent_bufferevent_write(struct bufferevent *, cons
 struct golibevent_result golibevent_bufferevent_read_buffer(struct bufferevent *,
     struct evbuffer *);
 struct golibevent_result golibevent_bufferevent_write_buffer(struct bufferevent *,
+    struct evbuffer *);
+void golibevent_bufferevent_set_eager(struct bufferevent *, bool eager);
+struct golibevent_sent golibevent_bufferevent_send(struct bufferevent *, const uint8_t *p,
+    size_t n);
+struct golibevent_sent golibevent_bufferevent_send_buffer(struct bufferevent *,
     struct evbuffer *);
 struct golibevent_result golibevent_bufferevent_setfd(struct golibevent_base *,
     struct bufferevent *, int fd, int options);

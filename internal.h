@@ -116,6 +116,7 @@ void golibevent_on_post(evutil_socket_t, short, void *);
 void golibevent_on_buffer_read(struct bufferevent *, void *);
 void golibevent_on_buffer_write(struct bufferevent *, void *);
 void golibevent_on_buffer_event(struct bufferevent *, short, void *);
+void golibevent_on_eager_write(struct bufferevent *, void *);
 
 void golibevent_on_release(const void *, size_t, void *);
 
@@ -129,6 +130,12 @@ void golibevent_on_listener_gone(void *handle);
 /* listener.c */
 void golibevent_listener_settle(struct golibevent_listener *);
 void golibevent_listener_pause(struct golibevent_listener *);
+
+/* buffer.c: report whether nothing can be added. */
+int golibevent_buffer_end_is_frozen(struct evbuffer *);
+
+/* bufferevent.c: for the trampoline of eager ones. */
+int golibevent_bufferevent_above_low(struct bufferevent *);
 
 /* util.c */
 int golibevent_pipe(int ends[2]);
