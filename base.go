@@ -15,6 +15,7 @@ import "C"
 import (
 	"context"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -51,6 +52,11 @@ type Base struct {
 
 	features Features
 	children own.Set
+
+	// When the loop's goroutine has last given way, and how many callbacks there were;
+	// the loop's thread only.
+	yielded time.Time
+	turns   uint
 
 	// Counts LoopBreak and Stop, which end a round of posted functions too.
 	breaks atomic.Uint64
@@ -259,6 +265,23 @@ func (b *Base) inLoop(loop **C.struct_golibevent_base) (leave func()) {
 	outer := *loop
 	*loop = b.c
 	return func() { *loop = outer }
+}
+
+// yield gives way to other goroutines every few milliseconds.
+//
+// To the Go runtime a loop is one system call, in which callbacks run. When that has
+// lasted for 10 ms the runtime takes the P away whenever it looks, which is then every
+// 20 µs, and every callback after that has to get one again. The clock is not looked at
+// in every callback: it is one of the dearer things there.
+func (b *Base) yield() {
+	const callbacks, interval = 64, 5 * time.Millisecond
+	if b.turns++; b.turns%callbacks != 0 {
+		return
+	}
+	if now := time.Now(); now.Sub(b.yielded) >= interval {
+		b.yielded = now
+		runtime.Gosched()
+	}
 }
 
 // LoopExit makes the loop return once d has passed, after the callbacks that are

@@ -34,6 +34,7 @@ func golibeventOnEvent(handle C.uintptr_t, what C.short, v *C.struct_golibevent_
 	if *v.loop != ev.base.c {
 		defer ev.base.inLoop(v.loop)()
 	}
+	ev.base.yield()
 	ev.serve(Events(what), v)
 }
 
@@ -75,6 +76,9 @@ func golibeventOnBuffer(handle C.uintptr_t, kind C.int, what C.short, number C.i
 	bev := bufferEvents.Get(uintptr(handle))
 	if bev == nil {
 		return 0
+	}
+	if *loop == bev.base.c {
+		bev.base.yield()
 	}
 	return bev.serve(kind, BufferEvents(what), syscall.Errno(number), loop, call)
 }
