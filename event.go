@@ -54,7 +54,7 @@ type Event struct {
 	life   life.Life
 	node   own.Node
 
-	nonblocking atomic.Bool // the descriptor was seen to be so
+	file atomic.Bool // the descriptor was seen to be no socket, and non-blocking
 }
 
 var (
@@ -421,7 +421,7 @@ func (ev *Event) Base() *Base { return ev.base }
 // Read reads from the descriptor with one system call that does not wait, and costs
 // less than any other way to read in a callback. It returns syscall.EAGAIN when there
 // is nothing to read, io.EOF at the end of a stream, the system's errno, and EINVAL
-// when the descriptor is in blocking mode.
+// when the descriptor is in blocking mode and no socket.
 //
 // It is safe from any goroutine, for as long as the descriptor stays open.
 func (ev *Event) Read(p []byte) (int, error) {
@@ -431,7 +431,16 @@ func (ev *Event) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, errno := rawRead(ev.fd, p)
+	n, errno := 0, syscall.ENOTSOCK
+	if !ev.file.Load() {
+		n, errno = rawRecv(ev.fd, p)
+	}
+	if errno == syscall.ENOTSOCK {
+		if err := ev.nonblocking("read"); err != nil {
+			return 0, err
+		}
+		n, errno = rawRead(ev.fd, p)
+	}
 	switch {
 	case errno != 0:
 		return 0, errno
@@ -443,7 +452,7 @@ func (ev *Event) Read(p []byte) (int, error) {
 
 // Write writes to the descriptor with one system call that does not wait. It returns
 // what was taken of p and, when that is less than all, syscall.EAGAIN or the system's
-// errno; EINVAL when the descriptor is in blocking mode.
+// errno; EINVAL when the descriptor is in blocking mode and no socket.
 //
 // It is safe from any goroutine, for as long as the descriptor stays open.
 func (ev *Event) Write(p []byte) (int, error) {
@@ -453,7 +462,16 @@ func (ev *Event) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, errno := rawWrite(ev.fd, p)
+	n, errno := 0, syscall.ENOTSOCK
+	if !ev.file.Load() {
+		n, errno = rawSend(ev.fd, p)
+	}
+	if errno == syscall.ENOTSOCK {
+		if err := ev.nonblocking("write"); err != nil {
+			return 0, err
+		}
+		n, errno = rawWrite(ev.fd, p)
+	}
 	switch {
 	case errno != 0:
 		return 0, errno
@@ -463,17 +481,22 @@ func (ev *Event) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// transferable says whether a system call may be made on the descriptor: one that
-// waits would stop the loop and the garbage collector.
+// transferable says whether the event has something to read from and write to.
 func (ev *Event) transferable(op string) error {
-	if ev.life.Closed() {
+	switch {
+	case ev.life.Closed():
 		return &Error{op, ErrClosed}
-	}
-	if ev.nonblocking.Load() {
-		return nil
-	}
-	if ev.fd < 0 || ev.signal {
+	case ev.fd < 0 || ev.signal:
 		return &Error{op, syscall.EBADF}
+	}
+	return nil
+}
+
+// nonblocking says whether a system call may be made on a descriptor that is no socket:
+// one that waits would stop the loop and the garbage collector.
+func (ev *Event) nonblocking(op string) error {
+	if ev.file.Load() {
+		return nil
 	}
 	flags, errno := statusFlags(ev.fd)
 	if errno != 0 {
@@ -482,7 +505,7 @@ func (ev *Event) transferable(op string) error {
 	if flags&syscall.O_NONBLOCK == 0 {
 		return &Error{op, syscall.EINVAL}
 	}
-	ev.nonblocking.Store(true)
+	ev.file.Store(true)
 	return nil
 }
 

@@ -1800,21 +1800,42 @@ func TestReadWriteReturns(t *testing.T) {
 	}
 	try("signal", sig.Write, buf, 0, syscall.EBADF)
 
-	if err := syscall.SetNonblock(p[1], false); err != nil {
-		t.Fatal(err)
+	// In blocking mode a socket does not wait, and what would is refused.
+	q := socketpair(t)
+	r, w := pipe(t)
+	for _, fd := range []int{q[0], r, w} {
+		if err := syscall.SetNonblock(fd, false); err != nil {
+			t.Fatal(err)
+		}
 	}
-	blocking, err := b.NewEvent(p[1], libevent.EV_READ, keep)
+	socket, err := b.NewEvent(q[0], libevent.EV_READ, keep)
 	if err != nil {
 		t.Fatal(err)
 	}
-	try("blocking", blocking.Read, buf, 0, syscall.EINVAL)
-	try("blocking", blocking.Write, buf, 0, syscall.EINVAL)
-	if err := syscall.SetNonblock(p[1], true); err != nil {
+	try("blocking socket", socket.Read, buf, 0, syscall.EAGAIN)
+	try("blocking socket", socket.Write, []byte("abc"), 3, nil)
+	if n, err := socket.Write(make([]byte, 16<<20)); n <= 0 || err != syscall.EAGAIN {
+		t.Errorf("more than fits: %d, %v", n, err)
+	}
+	reader, err := b.NewEvent(r, libevent.EV_READ, keep)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := blocking.Read(buf); err == syscall.EINVAL {
-		t.Error("still refused when not blocking any more")
+	writer, err := b.NewEvent(w, libevent.EV_WRITE, keep)
+	if err != nil {
+		t.Fatal(err)
 	}
+	try("blocking pipe", reader.Read, buf, 0, syscall.EINVAL)
+	try("blocking pipe", writer.Write, buf, 0, syscall.EINVAL)
+	for _, fd := range []int{r, w} {
+		if err := syscall.SetNonblock(fd, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	try("empty pipe", reader.Read, buf, 0, syscall.EAGAIN)
+	try("pipe", writer.Write, []byte("abc"), 3, nil)
+	try("pipe", reader.Read, buf, 3, nil)
+	try("empty pipe", reader.Read, buf, 0, syscall.EAGAIN)
 }
 
 // Events that a callback adds are waited for from the next pass on.

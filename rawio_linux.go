@@ -1,3 +1,5 @@
+//go:build !386 && !s390x
+
 package libevent
 
 import (
@@ -9,16 +11,27 @@ import (
 // which in a callback costs more than the call.
 
 func rawRead(fd int, p []byte) (int, syscall.Errno) {
-	return raw(syscall.SYS_READ, fd, p)
+	return raw(syscall.SYS_READ, fd, p, 0)
 }
 
 func rawWrite(fd int, p []byte) (int, syscall.Errno) {
-	return raw(syscall.SYS_WRITE, fd, p)
+	return raw(syscall.SYS_WRITE, fd, p, 0)
 }
 
-func raw(trap uintptr, fd int, p []byte) (int, syscall.Errno) {
+// rawRecv and rawSend are what rawRead and rawWrite are in the end for a socket, a little
+// sooner, and wait for nothing in any mode. ENOTSOCK is for other descriptors.
+
+func rawRecv(fd int, p []byte) (int, syscall.Errno) {
+	return raw(syscall.SYS_RECVFROM, fd, p, syscall.MSG_DONTWAIT)
+}
+
+func rawSend(fd int, p []byte) (int, syscall.Errno) {
+	return raw(syscall.SYS_SENDTO, fd, p, syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL)
+}
+
+func raw(trap uintptr, fd int, p []byte, flags uintptr) (int, syscall.Errno) {
 	for {
-		n, _, errno := syscall.RawSyscall(trap, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+		n, _, errno := syscall.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags, 0, 0)
 		if errno != syscall.EINTR {
 			return int(n), errno
 		}

@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !linux || 386 || s390x
 
 package libevent
 
@@ -11,6 +11,12 @@ import "syscall"
 func rawRead(fd int, p []byte) (int, syscall.Errno) { return retry(syscall.Read, fd, p) }
 
 func rawWrite(fd int, p []byte) (int, syscall.Errno) { return retry(syscall.Write, fd, p) }
+
+// Without a system call for each of them, sockets are read and written as all else is.
+
+func rawRecv(int, []byte) (int, syscall.Errno) { return 0, syscall.ENOTSOCK }
+
+func rawSend(int, []byte) (int, syscall.Errno) { return 0, syscall.ENOTSOCK }
 
 func retry(call func(int, []byte) (int, error), fd int, p []byte) (int, syscall.Errno) {
 	for {
