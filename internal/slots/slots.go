@@ -105,16 +105,14 @@ func (t *Table[T]) Len() int {
 
 // at returns the slot of a place, or nil when there is none.
 func (t *Table[T]) at(place uintptr) *slot[T] {
-	// The place before the first one, of a handle without an index, has no chunk.
+	// The place before the first one, of a handle without an index, has no chunk: -1.
 	c, i := locate(place)
-	if c < 0 || c >= chunks {
-		return nil
+	if uint(c) < chunks {
+		if chunk := t.chunks[c].Load(); chunk != nil {
+			return &(*chunk)[i]
+		}
 	}
-	chunk := t.chunks[c].Load()
-	if chunk == nil {
-		return nil
-	}
-	return &(*chunk)[i]
+	return nil
 }
 
 // locate returns the chunk of a place and the index in it.

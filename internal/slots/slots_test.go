@@ -3,8 +3,12 @@ package slots_test
 import (
 	"math"
 	"math/rand"
+	"runtime/cgo"
 	"sync"
 	"testing"
+	"unsafe"
+
+	"github.com/mattn/go-pointer"
 
 	"github.com/go-libevent/libevent/internal/slots"
 )
@@ -150,16 +154,58 @@ func TestGetAllocatesNothing(t *testing.T) {
 	}
 }
 
+// What a callback pays to find its object among a thousand, and what it would pay to
+// find it otherwise.
 func BenchmarkGet(b *testing.B) {
+	const n = 1000
 	var table slots.Table[int]
-	var h uintptr
-	for range 1000 {
-		h = table.Put(new(int))
+	var m sync.Map
+	var handles [n]uintptr
+	var cgoHandles [n]cgo.Handle
+	var pointers [n]unsafe.Pointer
+	for i := range n {
+		v := new(int)
+		handles[i] = table.Put(v)
+		m.Store(handles[i], v)
+		cgoHandles[i] = cgo.NewHandle(v)
+		pointers[i] = pointer.Save(v)
+		defer cgoHandles[i].Delete()
+		defer pointer.Unref(pointers[i])
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if table.Get(h) == nil {
-			b.Fatal("lost")
+	found := 0
+	b.Run("slots", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := range b.N {
+			if table.Get(handles[i%n]) != nil {
+				found++
+			}
 		}
+	})
+	b.Run("sync.Map", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := range b.N {
+			if v, ok := m.Load(handles[i%n]); ok && v.(*int) != nil {
+				found++
+			}
+		}
+	})
+	b.Run("cgo.Handle", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := range b.N {
+			if cgoHandles[i%n].Value().(*int) != nil {
+				found++
+			}
+		}
+	})
+	b.Run("go-pointer", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := range b.N {
+			if pointer.Restore(pointers[i%n]).(*int) != nil {
+				found++
+			}
+		}
+	})
+	if found == 0 {
+		b.Error("nothing found")
 	}
 }
