@@ -258,12 +258,6 @@ golibevent_base_loop(struct golibevent_base *gb, int flags)
 	return rc;
 }
 
-int
-golibevent_base_on_loop(struct golibevent_base *gb)
-{
-	return on_loop(gb);
-}
-
 /*
  * Ends the running loop, or the next one. The mutex makes the steps one: a loop that
  * sees the request as it ends must not leave a part of it to the next. A loop that C
