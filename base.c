@@ -156,6 +156,8 @@ static void
 forget(struct golibevent_base *gb)
 {
 	pthread_mutex_destroy(&gb->mu);
+	if (gb->spare != NULL)
+		evbuffer_free(gb->spare);
 	free(gb->edges);
 	free(gb);
 }

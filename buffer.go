@@ -56,16 +56,20 @@ const maxSpace = (1<<47 - 1) & math.MaxInt
 type Buffer struct {
 	c     *C.struct_evbuffer // nil when closed
 	owner *BufferEvent       // whose input or output it is, or nil
-	uses  uint               // written by every method: misuse shows in the race detector
+	room  *reservation
+	uses  uint32 // written by every method: misuse shows in the race detector
 
 	borrowed bool    // somebody else frees c
 	lent     bool    // ReadFrom or WriteTo has given memory of c away
 	one      [1]byte // what ReadByte and WriteByte move
+}
 
-	// What Reserve has given and Commit takes.
-	reserved [MaxExtents]C.struct_evbuffer_iovec
-	extents  [MaxExtents][]byte
-	nextents int
+// reservation is what Reserve has given and Commit takes. Few buffers need one, and a
+// BufferEvent has two buffers.
+type reservation struct {
+	n       int // 0 after Commit
+	vec     [MaxExtents]C.struct_evbuffer_iovec
+	extents [MaxExtents][]byte
 }
 
 var (
@@ -616,17 +620,25 @@ func (buf *Buffer) Reserve(n, extents int) ([][]byte, error) {
 	if err := buf.enter(op); err != nil {
 		return nil, err
 	}
-	buf.nextents = 0
-	done, err := C.golibevent_buffer_reserve(buf.c, C.size_t(n), &buf.reserved[0], C.int(extents))
+	room := buf.reservation()
+	room.n = 0
+	done, err := C.golibevent_buffer_reserve(buf.c, C.size_t(n), &room.vec[0], C.int(extents))
 	count, err := buf.finish(op, done, err)
 	if err != nil {
 		return nil, err
 	}
-	buf.nextents = count
-	for i := range buf.extents[:count] {
-		buf.extents[i] = goBytes(&buf.reserved[i])
+	room.n = count
+	for i := range room.extents[:count] {
+		room.extents[i] = goBytes(&room.vec[i])
 	}
-	return buf.extents[:count], nil
+	return room.extents[:count], nil
+}
+
+func (buf *Buffer) reservation() *reservation {
+	if buf.room == nil {
+		buf.room = new(reservation)
+	}
+	return buf.room
 }
 
 // Commit adds what was filled of the last Reserve: the first lengths[0] bytes of its first
@@ -640,19 +652,20 @@ func (buf *Buffer) Commit(lengths ...int) error {
 	if err := buf.enter(op); err != nil {
 		return err
 	}
-	if len(lengths) > buf.nextents {
+	room := buf.reservation()
+	if len(lengths) > room.n {
 		return opError(op, syscall.EINVAL)
 	}
 	for i, n := range lengths {
-		if n < 0 || n > len(buf.extents[i]) {
+		if n < 0 || n > len(room.extents[i]) {
 			return opError(op, syscall.EINVAL)
 		}
 	}
 	for i, n := range lengths {
-		buf.reserved[i].iov_len = C.size_t(n)
+		room.vec[i].iov_len = C.size_t(n)
 	}
-	buf.nextents = 0
-	done, err := C.golibevent_buffer_commit(buf.c, &buf.reserved[0], C.int(len(lengths)))
+	room.n = 0
+	done, err := C.golibevent_buffer_commit(buf.c, &room.vec[0], C.int(len(lengths)))
 	_, err = buf.finish(op, done, err)
 	return err
 }

@@ -307,26 +307,58 @@ enum received {
 	FAILED,		/* with errno */
 };
 
+#define MOST 16384		/* bytes of one receive */
+
+/* Returns where to receive MOST bytes, NULL if there is no memory. */
+static void *
+space(struct golibevent_base *gb)
+{
+	struct evbuffer_iovec vec;
+
+	if (gb->spare == NULL && (gb->spare = evbuffer_new()) == NULL)
+		return NULL;
+	if (gb->space == NULL && evbuffer_reserve_space(gb->spare, MOST, &vec, 1) == 1)
+		gb->space = vec.iov_base;
+	return gb->space;
+}
+
 /*
- * Receives once, up to the limit of one read and to the high watermark. When there is no
- * memory for what came that is lost, and reading has failed. bev is locked.
+ * Adds n bytes of the space to the input: a copy, whose chunk is no larger than needed.
+ * Without memory for that it gets the space itself, for what was received cannot be
+ * given back.
  */
-static enum received __attribute__((noinline))	/* keeps data off Go's way */
+static void
+add_received(struct golibevent_base *gb, struct evbuffer *input, size_t n)
+{
+	struct evbuffer_iovec vec = {gb->space, n};
+
+	if (evbuffer_add(input, gb->space, n) == 0)
+		return;
+	gb->space = NULL;
+	evbuffer_commit_space(gb->spare, &vec, 1);
+	evbuffer_add_buffer(input, gb->spare);
+}
+
+/* Receives once, up to the limit of one read and to the high watermark. bev is locked. */
+static enum received
 receive(struct bufferevent *bev, int fd)
 {
-	char data[16384];
+	struct golibevent_base *gb = golibevent_loop;
+	void *data;
 	size_t room = bufferevent_get_max_single_read(bev), high = bev->wm_read.high;
 	size_t len = evbuffer_get_length(bev->input);
 	ssize_t n;
-	int rc;
 
 	/* A connect may be under way, whose outcome is for libevent to find. */
 	if (event_pending(&bev->ev_write, EV_WRITE, NULL) || (high > 0 && len >= high))
 		return LEFT;
+	/* A loop that C runs has no space. */
+	if (gb == NULL || (data = space(gb)) == NULL)
+		return LEFT;
 	if (high > 0 && room > high - len)
 		room = high - len;
-	if (room > sizeof(data))
-		room = sizeof(data);
+	if (room > MOST)
+		room = MOST;
 	do {
 		n = recv(fd, data, room, MSG_DONTWAIT);
 	} while (n == -1 && errno == EINTR);
@@ -336,12 +368,9 @@ receive(struct bufferevent *bev, int fd)
 	if (n == -1)
 		return errno == EAGAIN ? NOTHING : FAILED;
 	evbuffer_unfreeze(bev->input, 0);
-	rc = evbuffer_add(bev->input, data, n);
+	add_received(gb, bev->input, n);
 	evbuffer_freeze(bev->input, 0);
-	if (rc == 0)
-		return DATA;
-	errno = ENOMEM;
-	return FAILED;
+	return DATA;
 }
 
 /*

@@ -73,12 +73,12 @@ const directions = EV_READ | EV_WRITE
 type BufferEvent struct {
 	c       *C.struct_bufferevent
 	base    *Base
-	options BufferEventOptions
 	partner *BufferEvent // the other one of a pair
 	handle  uintptr
 	life    life.Life
 	node    own.Node
-	uses    uint // without a lock, written by every call: misuse shows in the race detector
+	options uint32 // BufferEventOptions
+	uses    uint32 // without a lock, written by every call: misuse shows in the race detector
 
 	input, output Buffer
 
@@ -206,13 +206,13 @@ func checkBufferEventOptions(options BufferEventOptions) error {
 // reserveBufferEvent makes the Go side of a BufferEvent, with a call inside it. What
 // follows is adopt or abandon.
 func (b *Base) reserveBufferEvent(op string, options BufferEventOptions) (*BufferEvent, error) {
-	bev := &BufferEvent{base: b, options: options}
+	bev := &BufferEvent{base: b, options: uint32(options)}
 	bev.callbacks.Store(&noCallbacks)
 	bev.handle = bufferEvents.Put(bev)
 	if bev.handle == 0 {
 		return nil, opError(op, syscall.ENOMEM)
 	}
-	bev.node.Close = bev.Close
+	bev.node.Child = bev
 	bev.life.Enter()
 	if !b.children.Add(&bev.node) {
 		bufferEvents.Delete(bev.handle)
@@ -237,6 +237,11 @@ func (bev *BufferEvent) abandon() {
 	bev.node.Remove()
 }
 
+// has says whether the BufferEvent was made with an option.
+func (bev *BufferEvent) has(option BufferEventOptions) bool {
+	return BufferEventOptions(bev.options)&option != 0
+}
+
 // enter begins a call into C for op. If it returns nil the caller must leave.
 func (bev *BufferEvent) enter(op string) error {
 	if bev.base.broken.Load() {
@@ -245,7 +250,7 @@ func (bev *BufferEvent) enter(op string) error {
 	if !bev.life.Enter() {
 		return &Error{op, ErrClosed}
 	}
-	if bev.options&BEV_OPT_THREADSAFE == 0 {
+	if !bev.has(BEV_OPT_THREADSAFE) {
 		bev.uses++
 	}
 	return nil
@@ -330,8 +335,7 @@ func (bev *BufferEvent) setCallbacks() {
 // of what was sent at once comes from the loop too, and so do errors. It is off at first.
 // While EV_WRITE is disabled, or a connect is under way, it does nothing; nor with a
 // descriptor that is no socket, and, with BEV_OPT_THREADSAFE, for WriteBuffer from another
-// BufferEvent's buffer. When there is no memory for what was read, that is lost, and
-// BEV_EVENT_ERROR comes with ENOMEM.
+// BufferEvent's buffer. In a loop that C runs it reads as libevent does.
 //
 // It returns ENOTSUP for one of a pair.
 func (bev *BufferEvent) SetEager(on bool) error {
@@ -571,7 +575,7 @@ func (bev *BufferEvent) send(op string, p *byte, n int) (int, error) {
 // bev's, which two that write to each other must not do.
 func (bev *BufferEvent) sends(src *Buffer) bool {
 	return bev.eager.Load() &&
-		(src.owner == nil || src.owner == bev || bev.options&BEV_OPT_THREADSAFE == 0)
+		(src.owner == nil || src.owner == bev || !bev.has(BEV_OPT_THREADSAFE))
 }
 
 // sendBuffer is send for all of src.
@@ -945,7 +949,7 @@ func (bev *BufferEvent) Err() error { return bev.last.err() }
 // Wraps: bufferevent_lock
 func (bev *BufferEvent) Lock() error {
 	const op = "bufferevent_lock"
-	if bev.options&BEV_OPT_THREADSAFE == 0 {
+	if !bev.has(BEV_OPT_THREADSAFE) {
 		return opError(op, syscall.EINVAL)
 	}
 	if err := bev.enter(op); err != nil {

@@ -54,6 +54,11 @@ struct golibevent_base {
 
 	struct golibevent_sink *sink;	/* signals, or NULL */
 
+	/* Where eager buffer events receive, and whose end that is, or NULL. They are
+	 * the thread's that is in the loop. */
+	void *space;
+	struct evbuffer *spare;
+
 	int ncommon;		/* atomic: entries of common that are filled */
 	struct {
 		int64_t us;

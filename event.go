@@ -165,7 +165,7 @@ func (b *Base) newEvent(fd int, interest Events, fn EventCallback, us C.int64_t,
 		return nil, opError(op, syscall.ENOMEM)
 	}
 	// Before it is added: its callback may come, and close it, at once.
-	ev.node.Close = ev.Close
+	ev.node.Child = ev
 	ev.life.Enter()
 	if !b.children.Add(&ev.node) {
 		events.Delete(ev.handle)

@@ -144,7 +144,7 @@ func (b *Base) newListener(op string, options ListenerOptions, backlog int, fn A
 	ln.lev = C.golibevent_listener_c(ln.c)
 	ln.fd = int(C.evconnlistener_get_fd(ln.lev))
 	ln.addr, ln.path = boundTo(ln.fd)
-	ln.node.Close = ln.Close
+	ln.node.Child = ln
 	if err := ln.start(op, options); err != nil {
 		_ = ln.Close()
 		if ownSocket && options&LEV_OPT_CLOSE_ON_FREE == 0 {

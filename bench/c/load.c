@@ -5,8 +5,8 @@
  *	load -port n -pid n [-active 64] [-idle 0] [-size 64] [-inflight 1]
  *	    [-warmup 200] [-window 500] [-signal 0]
  *
- * Times are in milliseconds; pid is the server's, which with -signal 1 gets a SIGUSR1 before
- * the first echo and a SIGUSR2 after the last. On each active connection inflight
+ * Times are in milliseconds; pid is the server's, which with -signal 1 gets a SIGHUP before
+ * its memory is looked at, a SIGUSR1 before the first echo and a SIGUSR2 after the last. On each active connection inflight
  * messages are sent at once, and the next ones when all have come back, so that every
  * server gets them in the same portions. Each idle connection has one message echoed and
  * is then left alone. What is received is compared with what was sent until the warm-up
@@ -113,12 +113,15 @@ dial_idle(void)
 }
 
 static long
-resident(int pid)
+resident(int pid, int tell)
 {
 	char path[64];
 	long pages = 0;
 	FILE *f;
 
+	if (tell && kill(pid, SIGHUP) == -1)
+		die("kill: %s", strerror(errno));
+	usleep(300000);
 	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
 	if ((f = fopen(path, "r")) == NULL || fscanf(f, "%*d %ld", &pages) != 1)
 		die("cannot read %s", path);
@@ -208,7 +211,7 @@ main(int argc, char **argv)
 	int64_t warmup = number(argc, argv, "warmup", 200) * 1000000;
 	int64_t window = number(argc, argv, "window", 500) * 1000000;
 	int pid = number(argc, argv, "pid", 0), tell = number(argc, argv, "signal", 0);
-	long rss, i;
+	long rss = 0, i;
 	uint64_t before, echoes;
 	struct conn *conns;
 	int64_t start, cpu;
@@ -229,12 +232,11 @@ main(int argc, char **argv)
 	for (i = 0; i < (long)burst; i++)
 		pattern[i] = (i * 2654435761u) >> 13;
 
-	rss = resident(pid);
-	for (i = 0; i < idle; i++)
-		dial_idle();
 	if (idle > 0) {
-		usleep(300000);
-		rss = resident(pid) - rss;
+		rss = resident(pid, tell);
+		for (i = 0; i < idle; i++)
+			dial_idle();
+		rss = resident(pid, tell) - rss;
 	}
 
 	if ((ep = epoll_create1(EPOLL_CLOEXEC)) == -1)

@@ -3,6 +3,7 @@
 package own
 
 import (
+	"io"
 	"runtime"
 	"sync"
 )
@@ -18,8 +19,8 @@ type Set struct {
 
 // Node is a child's place in a Set. It is meant to be a field of the child.
 type Node struct {
-	// Close closes the child, which removes the node when it is freed.
-	Close func() error
+	// Child is what the node is for. Its Close removes the node when it is freed.
+	Child io.Closer
 
 	set          *Set
 	newer, older *Node
@@ -93,7 +94,7 @@ func (s *Set) CloseAll() {
 	for n := s.newest; n != nil; n = s.newestOpen() {
 		n.closing = true
 		s.mu.Unlock()
-		_ = n.Close()
+		_ = n.Child.Close()
 		s.mu.Lock()
 	}
 	for s.newest != nil {

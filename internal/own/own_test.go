@@ -11,16 +11,21 @@ import (
 	"github.com/go-libevent/libevent/internal/own"
 )
 
+// closer is a child that has nothing but a Close.
+type closer func() error
+
+func (c closer) Close() error { return c() }
+
 // children makes n children of s whose Close removes them and tells its number.
 func children(s *own.Set, n int, closed func(i int)) []*own.Node {
 	nodes := make([]*own.Node, n)
 	for i := range nodes {
 		node := &own.Node{}
-		node.Close = func() error {
+		node.Child = closer(func() error {
 			closed(i)
 			node.Remove()
 			return errors.New("which nobody asks for")
-		}
+		})
 		nodes[i] = node
 		if !s.Add(node) {
 			panic("a new set is closed")
@@ -80,8 +85,8 @@ func TestChildClosesAnother(t *testing.T) {
 		}
 		closed = append(closed, i)
 		if i == 2 {
-			_ = nodes[0].Close()
-			_ = nodes[1].Close()
+			_ = nodes[0].Child.Close()
+			_ = nodes[1].Child.Close()
 		}
 	})
 	s.CloseAll()
@@ -95,7 +100,7 @@ func TestCloseAllWaits(t *testing.T) {
 	var s own.Set
 	late := &own.Node{}
 	asked := make(chan bool, 1)
-	late.Close = func() error { asked <- true; return nil }
+	late.Child = closer(func() error { asked <- true; return nil })
 	s.Add(late)
 	var out atomic.Bool
 	done := make(chan bool)
@@ -122,20 +127,20 @@ func TestConcurrently(t *testing.T) {
 			for i := 0; ; i++ {
 				node := &own.Node{}
 				var once sync.Once
-				node.Close = func() error {
+				node.Child = closer(func() error {
 					once.Do(func() {
 						live.Add(-1)
 						node.Remove()
 					})
 					return nil
-				}
+				})
 				live.Add(1)
 				if !s.Add(node) {
 					live.Add(-1)
 					return
 				}
 				if i%3 != 0 && i > 100 {
-					_ = node.Close()
+					_ = node.Child.Close()
 				}
 			}
 		}()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"slices"
 	"syscall"
@@ -51,18 +52,23 @@ func Parse(impls ...string) Options {
 		}
 	}
 	signals := make(chan os.Signal, 3)
-	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM)
 	go obey(signals)
 	return o
 }
 
-// obey says at SIGUSR1 and SIGUSR2 how often the program has allocated, and ends it at SIGTERM.
+// obey says at SIGUSR1 and SIGUSR2 how often the program has allocated, gives back at
+// SIGHUP the memory that is not in use, and ends the program at SIGTERM.
 func obey(signals <-chan os.Signal) {
 	var m runtime.MemStats
 	for s := range signals {
-		if s == syscall.SIGTERM {
+		switch s {
+		case syscall.SIGTERM:
 			pprof.StopCPUProfile()
 			os.Exit(0)
+		case syscall.SIGHUP:
+			debug.FreeOSMemory()
+			continue
 		}
 		runtime.ReadMemStats(&m)
 		fmt.Println("mallocs", m.Mallocs)

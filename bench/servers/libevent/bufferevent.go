@@ -13,20 +13,13 @@ func init() {
 		_, err := openBufferEvent(l, fd, copyOut)
 		return err
 	}
-	if _, ok := any((*libevent.BufferEvent)(nil)).(eagerSetter); ok {
-		opens["eager"] = openEager
+	opens["eager"] = func(l *loop, fd int) error {
+		bev, err := openBufferEvent(l, fd, copyOut)
+		if err != nil {
+			return err
+		}
+		return bev.SetEager(true)
 	}
-}
-
-// eagerSetter is what a BufferEvent is when the package has eager ones.
-type eagerSetter interface{ SetEager(eager bool) error }
-
-func openEager(l *loop, fd int) error {
-	bev, err := openBufferEvent(l, fd, copyOut)
-	if err != nil {
-		return err
-	}
-	return any(bev).(eagerSetter).SetEager(true)
 }
 
 func openBufferEvent(l *loop, fd int, echo func(*libevent.BufferEvent)) (*libevent.BufferEvent, error) {
