@@ -104,8 +104,17 @@ func (buf *Buffer) enter(op string) error {
 		return &Error{op, ErrClosed}
 	case buf.lent:
 		return opError(op, syscall.EBUSY)
+	case buf.owner != nil && buf.owner.view != nil:
+		buf.owner.settle()
 	}
 	return nil
+}
+
+// hide is for what views know nothing of.
+func (buf *Buffer) hide() {
+	if buf.owner != nil {
+		buf.owner.hide()
+	}
 }
 
 // finish ends a call for op with its result, after the cleanups of what it has released.
@@ -171,6 +180,10 @@ func (buf *Buffer) EnableLocking() error {
 //
 // Wraps: evbuffer_get_length
 func (buf *Buffer) Len() int {
+	if _, ok := buf.first(); ok {
+		view := buf.owner.view
+		return int(view.len - view.drained)
+	}
 	if buf.enter("evbuffer_get_length") != nil {
 		return 0
 	}
@@ -297,6 +310,7 @@ func (buf *Buffer) PrependBuffer(src *Buffer) error {
 	if err := buf.enterWith(op, src); err != nil {
 		return err
 	}
+	buf.hide()
 	done, err := C.golibevent_buffer_prepend_buffer(buf.c, src.c)
 	_, err = buf.finish(op, done, err)
 	return err
@@ -343,6 +357,11 @@ func (buf *Buffer) enterWith(op string, other *Buffer) error {
 // Wraps: evbuffer_remove
 func (buf *Buffer) Read(p []byte) (int, error) {
 	const op = "evbuffer_remove"
+	if _, ok := buf.first(); ok {
+		if n, ok := buf.owner.take(p); ok {
+			return n, nil
+		}
+	}
 	if err := buf.enter(op); err != nil {
 		return 0, err
 	}
@@ -376,6 +395,10 @@ func (buf *Buffer) Drain(n int) error {
 	const op = "evbuffer_drain"
 	if n < 0 {
 		return opError(op, syscall.EINVAL)
+	}
+	if p, ok := buf.first(); ok && n <= len(p) {
+		buf.owner.drained(n)
+		return nil
 	}
 	if err := buf.enter(op); err != nil {
 		return err
@@ -508,6 +531,9 @@ func (buf *Buffer) copyOut(op string, p []byte, start int) (int, error) {
 //
 // Wraps: evbuffer_peek, evbuffer_get_contiguous_space
 func (buf *Buffer) Peek() []byte {
+	if p, ok := buf.first(); ok {
+		return p
+	}
 	if buf.enter("evbuffer_peek") != nil {
 		return nil
 	}
@@ -679,6 +705,7 @@ func (buf *Buffer) Freeze(start bool) error {
 	if err := buf.enter(op); err != nil {
 		return err
 	}
+	buf.hide()
 	C.evbuffer_freeze(buf.c, cBool(start))
 	return nil
 }
@@ -691,6 +718,7 @@ func (buf *Buffer) Unfreeze(start bool) error {
 	if err := buf.enter(op); err != nil {
 		return err
 	}
+	buf.hide()
 	C.evbuffer_unfreeze(buf.c, cBool(start))
 	return nil
 }

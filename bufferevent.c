@@ -80,7 +80,7 @@ golibevent_bufferevent_new(struct golibevent_base *gb, int fd, int options, uint
 		errno = ENOMEM;
 		return NULL;
 	}
-	golibevent_bufferevent_setcb(bev, handle, false, false, false);
+	golibevent_bufferevent_setcb(bev, handle, false, false, false, false);
 	return bev;
 }
 
@@ -96,19 +96,21 @@ golibevent_bufferevent_pair_new(struct golibevent_base *gb, int options, uintptr
 		errno = ENOMEM;
 		return pair;
 	}
-	golibevent_bufferevent_setcb(pair.bev[0], first, false, false, false);
-	golibevent_bufferevent_setcb(pair.bev[1], second, false, false, false);
+	golibevent_bufferevent_setcb(pair.bev[0], first, false, false, false, false);
+	golibevent_bufferevent_setcb(pair.bev[1], second, false, false, false, false);
 	return pair;
 }
 
 void
 golibevent_bufferevent_setcb(struct bufferevent *bev, uintptr_t handle, bool read, bool write,
-    bool eager)
+    bool eager, bool view)
 {
+	bufferevent_data_cb on_read = view ? golibevent_on_buffer_view :
+	    golibevent_on_buffer_read;
 	bufferevent_data_cb on_write = eager ? golibevent_on_eager_write :
 	    golibevent_on_buffer_write;
 
-	bufferevent_setcb(bev, read ? golibevent_on_buffer_read : NULL, write ? on_write : NULL,
+	bufferevent_setcb(bev, read ? on_read : NULL, write ? on_write : NULL,
 	    golibevent_on_buffer_event, (void *)handle);
 }
 
@@ -299,6 +301,14 @@ golibevent_bufferevent_send_buffer(struct bufferevent *bev, struct evbuffer *src
 /* libevent's own callback, the same for the read event of every socket. */
 static event_callback_fn libevent_readable;
 
+/* Reports whether EV_WRITE is pending. bev is locked, and the loop's thread calls. */
+static int
+waits_to_write(const struct bufferevent *bev)
+{
+	return bev->ev_write.ev_evcallback.evcb_flags &
+	    (EVLIST_INSERTED | EVLIST_ACTIVE | EVLIST_ACTIVE_LATER);
+}
+
 /* What came of a receive. */
 enum received {
 	LEFT,		/* libevent has to see to the socket */
@@ -350,7 +360,7 @@ receive(struct bufferevent *bev, int fd)
 	ssize_t n;
 
 	/* A connect may be under way, whose outcome is for libevent to find. */
-	if (event_pending(&bev->ev_write, EV_WRITE, NULL) || (high > 0 && len >= high))
+	if (waits_to_write(bev) || (high > 0 && len >= high))
 		return LEFT;
 	/* A loop that C runs has no space. */
 	if (gb == NULL || (data = space(gb)) == NULL)
@@ -448,6 +458,41 @@ golibevent_bufferevent_above_low(struct bufferevent *bev)
 	above = evbuffer_get_length(bev->output) > bev->wm_write.low;
 	bufferevent_unlock(bev);
 	return above;
+}
+
+/* Fills the view of bev's read callback. */
+void
+golibevent_bufferevent_look(struct bufferevent *bev, struct golibevent_view *view)
+{
+	struct evbuffer_iovec chunk = {NULL, 0};
+
+	evbuffer_peek(bev->input, 1, NULL, &chunk, 1);
+	view->data = chunk.iov_base;
+	view->n = chunk.iov_len;
+	view->len = evbuffer_get_length(bev->input);
+	view->drained = 0;
+	view->tells = 0;
+	view->fd = -1;
+	if (is_eager(bev) && bev->enabled & EV_WRITE && !waits_to_write(bev) &&
+	    evbuffer_get_length(bev->output) == 0) {
+		view->fd = bufferevent_getfd(bev);
+		view->max = bufferevent_get_max_single_write(bev);
+	}
+}
+
+/* Does what was done on the view, once. */
+void
+golibevent_bufferevent_settle(struct bufferevent *bev, struct golibevent_view *view)
+{
+	size_t drained = view->drained;
+	int tells = view->tells;
+
+	view->drained = 0;
+	view->tells = 0;
+	if (drained > 0)
+		evbuffer_drain(bev->input, drained);
+	if (tells)
+		bufferevent_trigger(bev, EV_WRITE, BEV_TRIG_DEFER_CALLBACKS);
 }
 
 struct priority_change {

@@ -77,14 +77,15 @@ type BufferEvent struct {
 	handle  uintptr
 	life    life.Life
 	node    own.Node
-	options uint32 // BufferEventOptions
+	options uint32 // BufferEventOptions, and unviewed
 	uses    uint32 // without a lock, written by every call: misuse shows in the race detector
 
 	input, output Buffer
 
 	callbacks atomic.Pointer[bufferEventCallbacks]
-	last      outcome // the last event
-	ended     outcome // the event that ended reading
+	view      *C.struct_golibevent_view // in a read callback; see view.go
+	last      outcome                   // the last event
+	ended     outcome                   // the event that ended reading
 
 	eager   atomic.Bool
 	told    atomic.Bool   // the write callback is due for what was sent eagerly
@@ -234,7 +235,7 @@ func (bev *BufferEvent) abandon() {
 	bev.life.Close()
 	bev.life.Leave()
 	bufferEvents.Delete(bev.handle)
-	bev.node.Remove()
+	bev.base.children.Remove(&bev.node)
 }
 
 // has says whether the BufferEvent was made with an option.
@@ -253,6 +254,9 @@ func (bev *BufferEvent) enter(op string) error {
 	if !bev.has(BEV_OPT_THREADSAFE) {
 		bev.uses++
 	}
+	if bev.view != nil {
+		bev.settle()
+	}
 	return nil
 }
 
@@ -265,7 +269,7 @@ func (bev *BufferEvent) leave() {
 // free frees the C part when the BufferEvent is closed and no call is inside.
 func (bev *BufferEvent) free() {
 	C.bufferevent_free(bev.c)
-	bev.node.Remove()
+	bev.base.children.Remove(&bev.node)
 }
 
 // closed says whether Close was called: the buffers are then not to be used.
@@ -289,6 +293,9 @@ func (bev *BufferEvent) Close() error {
 		return nil
 	}
 	bufferEvents.Delete(bev.handle)
+	if bev.view != nil {
+		bev.settle()
+	}
 	if free {
 		bev.free()
 	}
@@ -319,7 +326,8 @@ func (bev *BufferEvent) SetCallbacks(read, write func(*BufferEvent), event func(
 func (bev *BufferEvent) setCallbacks() {
 	callbacks := bev.callbacks.Load()
 	C.golibevent_bufferevent_setcb(bev.c, C.uintptr_t(bev.handle), C.bool(callbacks.read != nil),
-		C.bool(callbacks.write != nil), C.bool(bev.eager.Load()))
+		C.bool(callbacks.write != nil), C.bool(bev.eager.Load()),
+		C.bool(!bev.has(BEV_OPT_THREADSAFE|unviewed)))
 }
 
 // SetEager makes the BufferEvent save system calls and turns of the loop that libevent
@@ -501,6 +509,9 @@ func (bev *BufferEvent) Output() *Buffer { return &bev.output }
 // Wraps: bufferevent_read
 func (bev *BufferEvent) Read(p []byte) (int, error) {
 	const op = "bufferevent_read"
+	if n, ok := bev.take(p); ok {
+		return n, nil
+	}
 	if err := bev.enter(op); err != nil {
 		return 0, err
 	}
@@ -545,15 +556,23 @@ func (bev *BufferEvent) WriteString(s string) (int, error) {
 
 func (bev *BufferEvent) write(p *byte, n int) (int, error) {
 	const op = "bufferevent_write"
+	sent := 0
+	if bev.view != nil && n > 0 {
+		if sent = bev.sendInView(p, n); sent == n {
+			return n, nil
+		}
+		p = (*byte)(unsafe.Add(unsafe.Pointer(p), sent))
+	}
 	if err := bev.enter(op); err != nil {
-		return 0, err
+		return sent, err
 	}
 	defer bev.leave()
 	if n == 0 {
 		return 0, nil
 	}
 	if bev.eager.Load() {
-		return bev.send(op, p, n)
+		more, err := bev.send(op, p, n-sent)
+		return sent + more, err
 	}
 	r := C.golibevent_bufferevent_write(bev.c, unsafe.Pointer(p), C.size_t(n))
 	if err := finish(r, op, syscall.ENOMEM); err != nil {
@@ -997,17 +1016,17 @@ func finish(r C.struct_golibevent_result, op string, err error) error {
 }
 
 // outcome is an event of a BufferEvent, with the errno that came with it.
-type outcome struct{ v atomic.Uint64 }
+type outcome struct{ v atomic.Uint32 }
 
 func (o *outcome) store(what BufferEvents, errno syscall.Errno) {
-	o.v.Store(uint64(errno)<<32 | uint64(what)&math.MaxUint16)
+	o.v.Store(uint32(errno)<<16 | uint32(what)&math.MaxUint16)
 }
 
 func (o *outcome) clear() { o.v.Store(0) }
 
 func (o *outcome) load() (BufferEvents, syscall.Errno) {
 	v := o.v.Load()
-	return BufferEvents(v & math.MaxUint16), syscall.Errno(v >> 32)
+	return BufferEvents(v & math.MaxUint16), syscall.Errno(v >> 16)
 }
 
 func (o *outcome) err() error {
@@ -1035,8 +1054,13 @@ func (o *outcome) err() error {
 // base on this thread, or a method, which call then tells.
 func (bev *BufferEvent) serve(kind C.int, what BufferEvents, errno syscall.Errno,
 	loop **C.struct_golibevent_base, call *C.struct_golibevent_call,
+	view *C.struct_golibevent_view,
 ) (stop C.uchar) {
 	b := bev.base
+	if view != nil {
+		bev.view = view
+		defer func() { bev.view = nil }()
+	}
 	if *loop != b.c && b.c.borrowed != 0 && call.inside == 0 {
 		defer b.inLoop(loop)()
 	}

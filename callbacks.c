@@ -88,36 +88,48 @@ golibevent_on_post(evutil_socket_t fd, short what, void *arg)
 
 /* Calls the buffer event's Go callback. C holds a reference until that has returned. */
 static void
-call_buffer(struct bufferevent *bev, int kind, short what, int err, void *arg)
+call_buffer(struct bufferevent *bev, int kind, short what, int err, void *arg,
+    struct golibevent_view *view)
 {
 	if (golibeventOnBuffer((uintptr_t)arg, kind, what, err, &golibevent_loop,
-	    &golibevent_call))
+	    &golibevent_call, view))
 		event_base_loopbreak(bufferevent_get_base(bev));
 }
 
 void
 golibevent_on_buffer_read(struct bufferevent *bev, void *arg)
 {
-	call_buffer(bev, GOLIBEVENT_READ, 0, 0, arg);
+	call_buffer(bev, GOLIBEVENT_READ, 0, 0, arg, NULL);
+}
+
+void
+golibevent_on_buffer_view(struct bufferevent *bev, void *arg)
+{
+	struct golibevent_view view;
+
+	golibevent_bufferevent_look(bev, &view);
+	call_buffer(bev, GOLIBEVENT_READ, 0, 0, arg, &view);
+	golibevent_bufferevent_settle(bev, &view);
 }
 
 void
 golibevent_on_buffer_write(struct bufferevent *bev, void *arg)
 {
-	call_buffer(bev, GOLIBEVENT_WRITE, 0, 0, arg);
+	call_buffer(bev, GOLIBEVENT_WRITE, 0, 0, arg, NULL);
 }
 
 void
 golibevent_on_eager_write(struct bufferevent *bev, void *arg)
 {
-	call_buffer(bev, GOLIBEVENT_WRITE, golibevent_bufferevent_above_low(bev), 0, arg);
+	call_buffer(bev, GOLIBEVENT_WRITE, golibevent_bufferevent_above_low(bev), 0, arg,
+	    NULL);
 }
 
 /* errno says what happened, and is lost with the first thing that is done. */
 void
 golibevent_on_buffer_event(struct bufferevent *bev, short what, void *arg)
 {
-	call_buffer(bev, GOLIBEVENT_EVENT, what, errno, arg);
+	call_buffer(bev, GOLIBEVENT_EVENT, what, errno, arg, NULL);
 }
 
 /* A reference's last call. Nobody but this knows ref any more. */

@@ -72,6 +72,7 @@ func golibeventOnPost(handle C.uintptr_t, loop **C.struct_golibevent_base) (stop
 //export golibeventOnBuffer
 func golibeventOnBuffer(handle C.uintptr_t, kind C.int, what C.short, number C.int,
 	loop **C.struct_golibevent_base, call *C.struct_golibevent_call,
+	view *C.struct_golibevent_view,
 ) (stop C.uchar) {
 	bev := bufferEvents.Get(uintptr(handle))
 	if bev == nil {
@@ -80,7 +81,7 @@ func golibeventOnBuffer(handle C.uintptr_t, kind C.int, what C.short, number C.i
 	if *loop == bev.base.c {
 		bev.base.yield()
 	}
-	return bev.serve(kind, BufferEvents(what), syscall.Errno(number), loop, call)
+	return bev.serve(kind, BufferEvents(what), syscall.Errno(number), loop, call, view)
 }
 
 // A reference that libevent has released outside this package's calls: in the loop of

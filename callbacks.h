@@ -130,6 +130,20 @@ struct golibevent_sent {
 	struct golibevent_reference *released;
 };
 
+/*
+ * What a buffer event's read callback can do without a call into C, where nobody else
+ * reaches the buffers: drain the start of the input, and send.
+ */
+struct golibevent_view {
+	const uint8_t *data;	/* the input's first chunk */
+	size_t n, len;		/* its length, and the input's */
+	size_t max;		/* what may be sent at one time */
+	int fd;			/* where what is written would go at once, or -1 */
+	/* By Go. */
+	size_t drained;		/* of the chunk */
+	unsigned char tells;	/* the write callback is due, for what was sent */
+};
+
 struct golibevent_pair {
 	struct bufferevent *bev[2];
 };
@@ -182,7 +196,9 @@ struct bufferevent *golibevent_bufferevent_new(struct golibevent_base *, int fd,
 struct golibevent_pair golibevent_bufferevent_pair_new(struct golibevent_base *, int options,
     uintptr_t first, uintptr_t second);
 void golibevent_bufferevent_setcb(struct bufferevent *, uintptr_t handle, bool read,
-    bool write, bool eager);
+    bool write, bool eager, bool view);
+void golibevent_bufferevent_look(struct bufferevent *, struct golibevent_view *);
+void golibevent_bufferevent_settle(struct bufferevent *, struct golibevent_view *);
 struct golibevent_result golibevent_bufferevent_enable(struct bufferevent *, short events);
 struct golibevent_result golibevent_bufferevent_disable(struct bufferevent *, short events);
 struct golibevent_result golibevent_bufferevent_setwatermark(struct bufferevent *,

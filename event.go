@@ -181,7 +181,7 @@ func (b *Base) newEvent(fd int, interest Events, fn EventCallback, us C.int64_t,
 		ev.life.Close()
 		ev.life.Leave()
 		events.Delete(ev.handle)
-		ev.node.Remove()
+		ev.base.children.Remove(&ev.node)
 		return nil, opError(op, err)
 	}
 	ev.leave()
@@ -230,7 +230,7 @@ func (ev *Event) leave() {
 // free frees the event's C part when it is closed and no call is inside.
 func (ev *Event) free() {
 	C.golibevent_event_free(ev.c)
-	ev.node.Remove()
+	ev.base.children.Remove(&ev.node)
 }
 
 // Close deletes the event and frees it. Its callback does not come again, but one
@@ -557,6 +557,6 @@ func (ev *Event) release(v *C.struct_golibevent_verdict) {
 	events.Delete(ev.handle)
 	if first && free {
 		v.leave = 1
-		ev.node.Remove()
+		ev.base.children.Remove(&ev.node)
 	}
 }

@@ -114,6 +114,7 @@ void golibevent_on_event(evutil_socket_t, short, void *);
 void golibevent_on_signal(evutil_socket_t, short, void *);
 void golibevent_on_post(evutil_socket_t, short, void *);
 void golibevent_on_buffer_read(struct bufferevent *, void *);
+void golibevent_on_buffer_view(struct bufferevent *, void *);
 void golibevent_on_buffer_write(struct bufferevent *, void *);
 void golibevent_on_buffer_event(struct bufferevent *, short, void *);
 void golibevent_on_eager_write(struct bufferevent *, void *);

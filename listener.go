@@ -192,7 +192,7 @@ func (ln *Listener) leave() {
 // free frees the Listener's C part when it is closed and no call is inside.
 func (ln *Listener) free() {
 	C.golibevent_listener_free(ln.c)
-	ln.node.Remove()
+	ln.base.children.Remove(&ln.node)
 }
 
 // Close stops accepting and frees the Listener; with LEV_OPT_CLOSE_ON_FREE it closes

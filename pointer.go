@@ -50,6 +50,7 @@ func (bev *BufferEvent) Pointer() unsafe.Pointer {
 		return nil
 	}
 	defer bev.leave()
+	bev.hide()
 	return unsafe.Pointer(bev.c)
 }
 
@@ -60,6 +61,7 @@ func (buf *Buffer) Pointer() unsafe.Pointer {
 	if buf.enter("evbuffer_new") != nil {
 		return nil
 	}
+	buf.hide()
 	return unsafe.Pointer(buf.c)
 }
 

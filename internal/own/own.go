@@ -20,11 +20,10 @@ type Set struct {
 // Node is a child's place in a Set. It is meant to be a field of the child.
 type Node struct {
 	// Child is what the node is for. Its Close removes the node when it is freed.
+	// CloseAll takes it out.
 	Child io.Closer
 
-	set          *Set
 	newer, older *Node
-	closing      bool
 }
 
 // Of returns the set of a base. The package that makes bases sets it.
@@ -37,7 +36,7 @@ func (s *Set) Add(n *Node) bool {
 	if s.closed {
 		return false
 	}
-	n.set, n.older, n.newer = s, s.newest, nil
+	n.older, n.newer = s.newest, nil
 	if s.newest != nil {
 		s.newest.newer = n
 	}
@@ -46,16 +45,12 @@ func (s *Set) Add(n *Node) bool {
 	return true
 }
 
-// Remove takes n out of its set. To remove it again does nothing.
-func (n *Node) Remove() {
-	s := n.set
-	if s == nil {
-		return
-	}
+// Remove takes n out of the set. To remove it again does nothing.
+func (s *Set) Remove(n *Node) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n.newer == nil && s.newest != n {
-		return // out already
+		return // out already, or never in
 	}
 	if n.newer != nil {
 		n.newer.older = n.older
@@ -92,9 +87,10 @@ func (s *Set) CloseAll() {
 	defer s.mu.Unlock()
 	s.closed = true
 	for n := s.newest; n != nil; n = s.newestOpen() {
-		n.closing = true
+		child := n.Child
+		n.Child = nil
 		s.mu.Unlock()
-		_ = n.Child.Close()
+		_ = child.Close()
 		s.mu.Lock()
 	}
 	for s.newest != nil {
@@ -107,7 +103,7 @@ func (s *Set) CloseAll() {
 // newestOpen returns the newest child that CloseAll has not closed.
 func (s *Set) newestOpen() *Node {
 	n := s.newest
-	for n != nil && n.closing {
+	for n != nil && n.Child == nil {
 		n = n.older
 	}
 	return n

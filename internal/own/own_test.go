@@ -23,7 +23,7 @@ func children(s *own.Set, n int, closed func(i int)) []*own.Node {
 		node := &own.Node{}
 		node.Child = closer(func() error {
 			closed(i)
-			node.Remove()
+			s.Remove(node)
 			return errors.New("which nobody asks for")
 		})
 		nodes[i] = node
@@ -53,7 +53,7 @@ func TestCloseAllNewestFirst(t *testing.T) {
 			var closed []int
 			nodes := children(&s, 5, func(i int) { closed = append(closed, i) })
 			for _, i := range test.remove {
-				nodes[i].Remove()
+				s.Remove(nodes[i])
 			}
 			if s.Len() != len(test.want) {
 				t.Errorf("Len is %d, want %d", s.Len(), len(test.want))
@@ -71,7 +71,8 @@ func TestCloseAllNewestFirst(t *testing.T) {
 }
 
 func TestRemoveOfAStranger(t *testing.T) {
-	(&own.Node{}).Remove()
+	var s own.Set
+	s.Remove(&own.Node{})
 }
 
 // A child's Close may close others, in any order.
@@ -110,7 +111,7 @@ func TestCloseAllWaits(t *testing.T) {
 	}()
 	<-asked
 	out.Store(true)
-	late.Remove()
+	s.Remove(late)
 	if !<-done {
 		t.Error("CloseAll returned with a child inside")
 	}
@@ -130,7 +131,7 @@ func TestConcurrently(t *testing.T) {
 				node.Child = closer(func() error {
 					once.Do(func() {
 						live.Add(-1)
-						node.Remove()
+						s.Remove(node)
 					})
 					return nil
 				})
