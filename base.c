@@ -219,12 +219,15 @@ golibevent_base_free(struct golibevent_base *gb)
 	return take_references();
 }
 
-/* Takes the stop request back, with all its traces. */
+/* Takes the stop request back, with all its traces. One that is only about to be made is
+ * left to the next loop, as a whole. */
 static unsigned
 end_stop(struct golibevent_base *gb)
 {
 	unsigned why;
 
+	if (LOAD(&gb->stop) == 0)
+		return 0;
 	pthread_mutex_lock(&gb->mu);
 	why = EXCHANGE(&gb->stop, 0);
 	if (why != 0)

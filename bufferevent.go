@@ -73,26 +73,31 @@ const directions = EV_READ | EV_WRITE
 type BufferEvent struct {
 	c       *C.struct_bufferevent
 	base    *Base
-	partner *BufferEvent // the other one of a pair
 	handle  uintptr
 	life    life.Life
-	node    own.Node
 	options uint32 // BufferEventOptions, and unviewed
-	uses    uint32 // without a lock, written by every call: misuse shows in the race detector
+	node    own.Node
 
 	input, output Buffer
 
 	callbacks atomic.Pointer[bufferEventCallbacks]
 	view      *C.struct_golibevent_view // in a read callback; see view.go
-	last      outcome                   // the last event
-	ended     outcome                   // the event that ended reading
+	shared    *sharing                  // of one of a pair, or with BEV_OPT_THREADSAFE
+
+	uses  uint32  // without a lock, written by every call: misuse shows in the race detector
+	last  outcome // the last event
+	ended outcome // the event that ended reading
 
 	eager   atomic.Bool
 	told    atomic.Bool   // the write callback is due for what was sent eagerly
 	refusal atomic.Uint32 // the errno that an eager write has met
+}
 
-	holder atomic.Uintptr // the thread that holds the lock
-	held   atomic.Int32   // how often
+// sharing is what a BufferEvent has that is not alone.
+type sharing struct {
+	partner *BufferEvent   // the other one of a pair
+	holder  atomic.Uintptr // the thread that holds the lock
+	held    atomic.Int32   // how often
 }
 
 type bufferEventCallbacks struct {
@@ -190,7 +195,13 @@ func (b *Base) NewBufferEventPair(options BufferEventOptions) (first, second *Bu
 		first.abandon()
 		return nil, nil, opError(op, err)
 	}
-	first.partner, second.partner = second, first
+	for _, bev := range []*BufferEvent{first, second} {
+		if bev.shared == nil {
+			bev.shared = new(sharing)
+		}
+		bev.options |= unviewed
+	}
+	first.shared.partner, second.shared.partner = second, first
 	first.adopt(pair.bev[0])
 	second.adopt(pair.bev[1])
 	return first, second, nil
@@ -208,6 +219,9 @@ func checkBufferEventOptions(options BufferEventOptions) error {
 // follows is adopt or abandon.
 func (b *Base) reserveBufferEvent(op string, options BufferEventOptions) (*BufferEvent, error) {
 	bev := &BufferEvent{base: b, options: uint32(options)}
+	if bev.has(BEV_OPT_THREADSAFE) {
+		bev.shared = new(sharing)
+	}
 	bev.callbacks.Store(&noCallbacks)
 	bev.handle = bufferEvents.Put(bev)
 	if bev.handle == 0 {
@@ -242,6 +256,9 @@ func (bev *BufferEvent) abandon() {
 func (bev *BufferEvent) has(option BufferEventOptions) bool {
 	return BufferEventOptions(bev.options)&option != 0
 }
+
+// paired says whether the BufferEvent is one of a pair.
+func (bev *BufferEvent) paired() bool { return bev.shared != nil && bev.shared.partner != nil }
 
 // enter begins a call into C for op. If it returns nil the caller must leave.
 func (bev *BufferEvent) enter(op string) error {
@@ -348,7 +365,7 @@ func (bev *BufferEvent) setCallbacks() {
 // It returns ENOTSUP for one of a pair.
 func (bev *BufferEvent) SetEager(on bool) error {
 	const op = "bufferevent_setcb"
-	if bev.partner != nil {
+	if bev.paired() {
 		return opError(op, syscall.ENOTSUP)
 	}
 	if err := bev.enter(op); err != nil {
@@ -715,7 +732,7 @@ func (bev *BufferEvent) forget() {
 }
 
 func (bev *BufferEvent) connect(op string, family int, sa *sockaddr) error {
-	if bev.partner != nil {
+	if bev.paired() {
 		return opError(op, syscall.ENOTSUP)
 	}
 	if err := bev.enter(op); err != nil {
@@ -763,7 +780,7 @@ func (bev *BufferEvent) SetFD(fd int) error {
 	switch {
 	case fd < -1 || fd > maxInt32:
 		return opError(op, syscall.EBADF)
-	case bev.partner != nil:
+	case bev.paired():
 		return opError(op, syscall.ENOTSUP)
 	}
 	if err := bev.enter(op); err != nil {
@@ -850,7 +867,7 @@ func (bev *BufferEvent) SetPriority(priority int) error {
 	switch {
 	case priority < 0 || priority > maxPriorities:
 		return opError(op, syscall.EINVAL)
-	case bev.partner != nil:
+	case bev.paired():
 		return opError(op, syscall.ENOTSUP)
 	}
 	if err := bev.enter(op); err != nil {
@@ -938,10 +955,10 @@ func (bev *BufferEvent) MaxSingleWrite() int {
 //
 // Wraps: bufferevent_pair_get_partner
 func (bev *BufferEvent) Partner() *BufferEvent {
-	if bev.partner == nil || bev.closed() || bev.partner.closed() {
+	if !bev.paired() || bev.closed() || bev.shared.partner.closed() {
 		return nil
 	}
-	return bev.partner
+	return bev.shared.partner
 }
 
 // Base returns the base that the BufferEvent was made on. It is safe from any goroutine.
@@ -977,10 +994,10 @@ func (bev *BufferEvent) Lock() error {
 	runtime.LockOSThread()
 	thread := C.golibevent_bufferevent_lock(bev.c)
 	// Read first, so that the race detector learns who held it before.
-	if bev.holder.Load() != uintptr(thread) {
-		bev.holder.Store(uintptr(thread))
+	if bev.shared.holder.Load() != uintptr(thread) {
+		bev.shared.holder.Store(uintptr(thread))
 	}
-	bev.held.Add(1)
+	bev.shared.held.Add(1)
 	return nil
 }
 
@@ -989,11 +1006,11 @@ func (bev *BufferEvent) Lock() error {
 //
 // Wraps: bufferevent_unlock
 func (bev *BufferEvent) Unlock() error {
-	if bev.holder.Load() != uintptr(C.golibevent_thread()) {
+	if bev.shared == nil || bev.shared.holder.Load() != uintptr(C.golibevent_thread()) {
 		return opError("bufferevent_unlock", syscall.EPERM)
 	}
-	if bev.held.Add(-1) == 0 {
-		bev.holder.Store(0)
+	if bev.shared.held.Add(-1) == 0 {
+		bev.shared.holder.Store(0)
 	}
 	C.bufferevent_unlock(bev.c)
 	runtime.UnlockOSThread()

@@ -48,13 +48,12 @@ type Event struct {
 	c      *C.struct_golibevent_event
 	base   *Base
 	fn     EventCallback
-	fd     int // descriptor, signal, or -1
+	fd     int32 // descriptor, signal, or -1
 	signal bool
-	handle uintptr
 	life   life.Life
+	file   atomic.Bool // the descriptor was seen to be no socket, and non-blocking
+	handle uintptr
 	node   own.Node
-
-	file atomic.Bool // the descriptor was seen to be no socket, and non-blocking
 }
 
 var (
@@ -148,8 +147,8 @@ func (b *Base) newEvent(fd int, interest Events, fn EventCallback, us C.int64_t,
 	if fn == nil {
 		return nil, opError(op, syscall.EINVAL)
 	}
-	ev := &Event{base: b, fn: fn, fd: fd, signal: interest&EV_SIGNAL != 0}
-	if err := ev.check(interest); err != nil {
+	signal := interest&EV_SIGNAL != 0
+	if err := b.check(fd, signal, interest); err != nil {
 		return nil, opError(op, err)
 	}
 	interest &= interestEvents
@@ -160,6 +159,7 @@ func (b *Base) newEvent(fd int, interest Events, fn EventCallback, us C.int64_t,
 		return nil, err
 	}
 	defer b.leave()
+	ev := &Event{base: b, fn: fn, fd: int32(fd), signal: signal}
 	ev.handle = events.Put(ev)
 	if ev.handle == 0 {
 		return nil, opError(op, syscall.ENOMEM)
@@ -188,23 +188,23 @@ func (b *Base) newEvent(fd int, interest Events, fn EventCallback, us C.int64_t,
 	return ev, nil
 }
 
-// check says what is wrong with an interest in the event's descriptor, before C sees it.
-func (ev *Event) check(interest Events) error {
+// check says what is wrong with an interest in a descriptor, or signal, before C sees it.
+func (b *Base) check(fd int, signal bool, interest Events) error {
 	bits := interest & interestEvents
 	switch {
 	case interest&^knownEvents != 0:
 		return syscall.EINVAL
-	case ev.signal:
-		if bits != EV_SIGNAL || !signalAllowed(ev.fd) {
+	case signal:
+		if bits != EV_SIGNAL || !signalAllowed(fd) {
 			return syscall.EINVAL
 		}
 		return nil
 	case bits&EV_SIGNAL != 0 || bits == EV_ET:
 		return syscall.EINVAL
-	case ev.fd < -1 || ev.fd > maxInt32 || (ev.fd == -1 && bits != 0):
+	case fd < -1 || fd > maxInt32 || (fd == -1 && bits != 0):
 		return syscall.EBADF
-	case bits&EV_ET != 0 && ev.base.features&EV_FEATURE_ET == 0,
-		bits&EV_CLOSED != 0 && ev.base.features&EV_FEATURE_EARLY_CLOSE == 0:
+	case bits&EV_ET != 0 && b.features&EV_FEATURE_ET == 0,
+		bits&EV_CLOSED != 0 && b.features&EV_FEATURE_EARLY_CLOSE == 0:
 		return syscall.ENOTSUP
 	}
 	return nil
@@ -399,7 +399,7 @@ func (ev *Event) Priority() int {
 // from any goroutine, also after Close.
 //
 // Wraps: event_get_fd
-func (ev *Event) FD() int { return ev.fd }
+func (ev *Event) FD() int { return int(ev.fd) }
 
 // Events returns the registered interest, without EV_TIMEOUT and EV_PERSIST. It is safe
 // from any goroutine.
@@ -433,13 +433,13 @@ func (ev *Event) Read(p []byte) (int, error) {
 	}
 	n, errno := 0, syscall.ENOTSOCK
 	if !ev.file.Load() {
-		n, errno = rawRecv(ev.fd, p)
+		n, errno = rawRecv(ev.FD(), p)
 	}
 	if errno == syscall.ENOTSOCK {
 		if err := ev.nonblocking("read"); err != nil {
 			return 0, err
 		}
-		n, errno = rawRead(ev.fd, p)
+		n, errno = rawRead(ev.FD(), p)
 	}
 	switch {
 	case errno != 0:
@@ -464,13 +464,13 @@ func (ev *Event) Write(p []byte) (int, error) {
 	}
 	n, errno := 0, syscall.ENOTSOCK
 	if !ev.file.Load() {
-		n, errno = rawSend(ev.fd, p)
+		n, errno = rawSend(ev.FD(), p)
 	}
 	if errno == syscall.ENOTSOCK {
 		if err := ev.nonblocking("write"); err != nil {
 			return 0, err
 		}
-		n, errno = rawWrite(ev.fd, p)
+		n, errno = rawWrite(ev.FD(), p)
 	}
 	switch {
 	case errno != 0:
@@ -498,7 +498,7 @@ func (ev *Event) nonblocking(op string) error {
 	if ev.file.Load() {
 		return nil
 	}
-	flags, errno := statusFlags(ev.fd)
+	flags, errno := statusFlags(ev.FD())
 	if errno != 0 {
 		return &Error{op, errno}
 	}
@@ -531,7 +531,7 @@ func (ev *Event) serve(what Events, v *C.struct_golibevent_verdict) {
 // decide puts a callback's result into v.
 func (ev *Event) decide(next Events, timeout time.Duration, v *C.struct_golibevent_verdict) error {
 	if next&^EV_PERSIST != 0 {
-		if err := ev.check(next); err != nil {
+		if err := ev.base.check(ev.FD(), ev.signal, next); err != nil {
 			return err
 		}
 		v.set_events, v.events = 1, C.short(next&interestEvents)

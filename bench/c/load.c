@@ -16,7 +16,7 @@
  *	{"rate": echoes a second, "p50", "p99": ns from the sending of a burst to its last
  *	 byte, "cpu": ns of the server's CPU time an echo, "busy": share of the window that
  *	 the server was on a CPU, "echoes": all there were on active connections,
- *	 "idle_rss": the server's resident bytes an idle connection}
+ *	 "idle_rss": the server's resident bytes for one idle connection more}
  */
 #define _GNU_SOURCE
 #include <sys/epoll.h>
@@ -233,10 +233,12 @@ main(int argc, char **argv)
 		pattern[i] = (i * 2654435761u) >> 13;
 
 	if (idle > 0) {
-		rss = resident(pid, tell);
-		for (i = 0; i < idle; i++)
+		for (i = 0; i < idle / 10; i++)
 			dial_idle();
-		rss = resident(pid, tell) - rss;
+		rss = resident(pid, tell);
+		for (; i < idle; i++)
+			dial_idle();
+		rss = (resident(pid, tell) - rss) * 10 / 9;
 	}
 
 	if ((ep = epoll_create1(EPOLL_CLOEXEC)) == -1)

@@ -149,7 +149,9 @@ func chain() {
 				if m, _ := readers[i].Read(buf); m != 1 {
 					return 0, 0
 				}
-				served++
+				if served++; served == *a+*w {
+					check(base.LoopBreak())
+				}
 				if left > 0 {
 					left--
 					must(writers[(i+1)%*n].Write(e))
@@ -164,9 +166,7 @@ func chain() {
 			must(writers[i*(*n / *a)].Write(e))
 		}
 		t0 := cpu()
-		for served < *a+*w {
-			once()
-		}
+		check(base.Dispatch())
 		sample("event", cpu()-t0, *a+*w)
 	})
 }

@@ -11,11 +11,11 @@ import (
 )
 
 // closed is the bit that says so; the bits below count the calls inside.
-const closed = 1 << 62
+const closed = 1 << 30
 
 // Life is the state of one object. The zero Life is open and unused. All its
 // methods are safe from any goroutine.
-type Life struct{ state atomic.Int64 }
+type Life struct{ state atomic.Int32 }
 
 // Enter begins a call and reports whether the object is open. If it is, the
 // caller must Leave.
