@@ -13,6 +13,7 @@ type impl struct {
 	args   []string // the program and its first arguments
 	dir    bool     // the program is in the directory of the benchmark's own
 	golang bool     // it takes -cpuprofile
+	single bool     // it does best with GOMAXPROCS=1 on one CPU
 }
 
 // The names of the implementations that others are held against.
@@ -30,9 +31,9 @@ var servers = []impl{
 	{Name: "bufferevent-copy", args: []string{"libevent", "-impl", "bufferevent-copy"}, dir: true, golang: true},
 	{Name: "eager", args: []string{"libevent", "-impl", "eager"}, dir: true, golang: true},
 	{Name: "luaevent", args: []string{"lua5.1", "lua/server.lua"}},
-	{Name: "net", args: []string{"net"}, dir: true, golang: true},
+	{Name: "net", args: []string{"net"}, dir: true, golang: true, single: true},
 	{Name: "gnet", args: []string{"gnet"}, dir: true, golang: true},
-	{Name: "netpoll", args: []string{"netpoll"}, dir: true, golang: true},
+	{Name: "netpoll", args: []string{"netpoll"}, dir: true, golang: true, single: true},
 	{Name: "evio", args: []string{"evio"}, dir: true, golang: true},
 	{Name: "nbio", args: []string{"nbio"}, dir: true, golang: true},
 }
@@ -42,7 +43,7 @@ var micros = []impl{
 	{Name: "c-nolocks", args: []string{"c-micro", "-impl", "nolocks"}, dir: true},
 	{Name: "libevent", args: []string{"micro", "-impl", "libevent"}, dir: true, golang: true},
 	{Name: "nolock", args: []string{"micro", "-impl", "nolock"}, dir: true, golang: true},
-	{Name: "time", args: []string{"micro", "-impl", "go"}, dir: true, golang: true},
+	{Name: "time", args: []string{"micro", "-impl", "go"}, dir: true, golang: true, single: true},
 }
 
 // workload is what every implementation does once a round.

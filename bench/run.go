@@ -26,10 +26,16 @@ type sample struct {
 	Values   map[string]float64 `json:"values"`
 }
 
-// oneLoop gives a Go program on one CPU a P for its loop and one to spare. With a single P
-// the runtime takes it from a loop that is in a system call or in C for 20 µs, and a switch
-// of threads follows; nothing that is measured here is faster with one.
-const oneLoop = "GOMAXPROCS=2"
+// onOneCPU returns the environment of a program that has one CPU. A loop that is in a system
+// call or in C for 20 µs loses a single P to the runtime, and a switch of threads follows, so
+// that most programs do better with one to spare.
+func (i impl) onOneCPU() []string {
+	procs := "GOMAXPROCS=2"
+	if i.single {
+		procs = "GOMAXPROCS=1"
+	}
+	return append(os.Environ(), procs)
+}
 
 // errUnsupported says that a program has not the implementation.
 var errUnsupported = errors.New("unsupported")
@@ -108,7 +114,7 @@ func (r *runner) measure(ctx context.Context, w workload, i impl) (map[string]fl
 	}
 	cmd := r.command(ctx, w, i, w.args...)
 	cmd.Args = append(cmd.Args, "-ms", fmt.Sprint(r.window.Milliseconds()))
-	cmd.Env = append(os.Environ(), oneLoop)
+	cmd.Env = i.onOneCPU()
 	return r.output(cmd, &r.one)
 }
 
@@ -120,7 +126,7 @@ func (r *runner) serve(ctx context.Context, w workload, i impl) (_ map[string]fl
 		cpus, load = &r.cpus, &r.cpus
 		server.Args = append(server.Args, "-loops", fmt.Sprint(r.cpus.Count()))
 	} else {
-		server.Env = append(os.Environ(), oneLoop)
+		server.Env = i.onOneCPU()
 	}
 	if w.idle && i.Name == "net" {
 		server.Args = append(server.Args, "-buffer", "4096")

@@ -6,10 +6,10 @@
  *	    [-warmup 200] [-window 500] [-signal 0]
  *
  * Times are in milliseconds; pid is the server's, which with -signal 1 gets a SIGHUP before
- * its memory is looked at, a SIGUSR1 before the first echo and a SIGUSR2 after the last. On each active connection inflight
- * messages are sent at once, and the next ones when all have come back, so that every
- * server gets them in the same portions. Each idle connection has one message echoed and
- * is then left alone. What is received is compared with what was sent until the warm-up
+ * its memory is looked at, a SIGUSR1 before the first echo and a SIGUSR2 after the last.
+ * On each active connection inflight messages are sent at once, and the next ones when all
+ * have come back, so that every server gets them in the same portions. Each idle connection
+ * has one message echoed and is then left alone. What is received is compared with what was sent until the warm-up
  * is over. The program polls and never sleeps, so that the server never has to wake it.
  * It prints one JSON object:
  *
