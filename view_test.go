@@ -390,3 +390,37 @@ func TestViewWrites(t *testing.T) {
 		}
 	})
 }
+
+// A message that is answered in a read callback: on the view, and with a call into C for
+// each step.
+func BenchmarkReadCallback(b *testing.B) {
+	for _, view := range []bool{true, false} {
+		name := map[bool]string{true: "view", false: "calls"}[view]
+		b.Run(name, func(b *testing.B) {
+			base := bevBase(b)
+			first, second := bevSockets(b)
+			bev := bevNew(b, base, first, 0)
+			bevCheck(b, "SetEager", bev.SetEager(true), nil)
+			if !view {
+				bev.Pointer()
+			}
+			in := bev.Input()
+			bev.SetCallbacks(func(bev *libevent.BufferEvent) {
+				for p := in.Peek(); len(p) > 0; p = in.Peek() {
+					_, _ = bev.Write(p)
+					_ = in.Drain(len(p))
+				}
+			}, nil, nil)
+			bevCheck(b, "Enable", bev.Enable(libevent.EV_READ), nil)
+			message := bevBytes(64)
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = syscall.Write(second, message)
+				bevCheck(b, "Loop", base.Loop(libevent.EVLOOP_ONCE), nil)
+				if n, err := syscall.Read(second, message); n != len(message) || err != nil {
+					b.Fatal(n, err)
+				}
+			}
+		})
+	}
+}
