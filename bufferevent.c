@@ -333,23 +333,31 @@ space(struct golibevent_base *gb)
 }
 
 /*
- * Adds n bytes of the space to the input: a copy, whose chunk is no larger than needed.
- * Without memory for that it gets the space itself, for what was received cannot be
- * given back.
+ * Adds n bytes of the space to an input, from the place at on; an input that is not empty
+ * gets all of it. A little is copied, so that the chunk is no larger than needed. More is
+ * given with the space itself, and so is what there is no memory to copy: it cannot be
+ * given back to the socket.
  */
 static void
-add_received(struct golibevent_base *gb, struct evbuffer *input, size_t n)
+add_received(struct golibevent_base *gb, struct bufferevent *bev, size_t at, size_t n)
 {
-	struct evbuffer_iovec vec = {gb->space, n};
+	struct evbuffer_iovec vec = {gb->space, at + n};
 
-	if (evbuffer_add(input, gb->space, n) == 0)
-		return;
-	gb->space = NULL;
-	evbuffer_commit_space(gb->spare, &vec, 1);
-	evbuffer_add_buffer(input, gb->spare);
+	evbuffer_unfreeze(bev->input, 0);
+	if (n > MOST / 2 || evbuffer_add(bev->input, gb->space + at, n) == -1) {
+		gb->space = NULL;
+		evbuffer_commit_space(gb->spare, &vec, 1);
+		evbuffer_add_buffer(bev->input, gb->spare);
+		evbuffer_drain(bev->input, at);
+	}
+	evbuffer_freeze(bev->input, 0);
 }
 
-/* Receives once, up to the limit of one read and to the high watermark. bev is locked. */
+/*
+ * Receives once, up to the limit of one read and to the high watermark. What comes to an
+ * empty input without watermarks, whose callback gets a view, is left in the space for
+ * that. bev is locked.
+ */
 static enum received
 receive(struct bufferevent *bev, int fd)
 {
@@ -377,9 +385,13 @@ receive(struct bufferevent *bev, int fd)
 		return LEFT;
 	if (n == -1)
 		return errno == EAGAIN ? NOTHING : FAILED;
-	evbuffer_unfreeze(bev->input, 0);
-	add_received(gb, bev->input, n);
-	evbuffer_freeze(bev->input, 0);
+	if (len == 0 && high == 0 && bev->wm_read.low == 0 &&
+	    bev->readcb == golibevent_on_buffer_view) {
+		gb->receiver = bev;
+		gb->received = n;
+	} else {
+		add_received(gb, bev, 0, n);
+	}
 	return DATA;
 }
 
@@ -390,6 +402,7 @@ receive(struct bufferevent *bev, int fd)
 static void
 on_readable(evutil_socket_t fd, short what, void *arg)
 {
+	struct golibevent_base *gb = golibevent_loop;
 	struct bufferevent *bev = arg;
 	int err;
 
@@ -403,6 +416,10 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 		break;
 	case DATA:
 		bufferevent_trigger(bev, EV_READ, 0);
+		if (gb->receiver == bev) {	/* it is a deferred callback */
+			gb->receiver = NULL;
+			add_received(gb, bev, 0, gb->received);
+		}
 		break;
 	case FAILED:
 		err = errno;
@@ -464,12 +481,21 @@ golibevent_bufferevent_above_low(struct bufferevent *bev)
 void
 golibevent_bufferevent_look(struct bufferevent *bev, struct golibevent_view *view)
 {
+	struct golibevent_base *gb = golibevent_loop;
 	struct evbuffer_iovec chunk = {NULL, 0};
 
-	evbuffer_peek(bev->input, 1, NULL, &chunk, 1);
-	view->data = chunk.iov_base;
-	view->n = chunk.iov_len;
-	view->len = evbuffer_get_length(bev->input);
+	if (gb != NULL && gb->receiver == bev) {
+		gb->receiver = NULL;
+		view->received = gb;
+		view->data = (const uint8_t *)gb->space;
+		view->n = view->len = gb->received;
+	} else {
+		evbuffer_peek(bev->input, 1, NULL, &chunk, 1);
+		view->received = NULL;
+		view->data = chunk.iov_base;
+		view->n = chunk.iov_len;
+		view->len = evbuffer_get_length(bev->input);
+	}
 	view->drained = 0;
 	view->tells = 0;
 	view->fd = -1;
@@ -484,13 +510,17 @@ golibevent_bufferevent_look(struct bufferevent *bev, struct golibevent_view *vie
 void
 golibevent_bufferevent_settle(struct bufferevent *bev, struct golibevent_view *view)
 {
+	struct golibevent_base *received = view->received;
 	size_t drained = view->drained;
 	int tells = view->tells;
 
+	view->received = NULL;
 	view->drained = 0;
 	view->tells = 0;
-	if (drained > 0)
+	if (received == NULL && drained > 0)
 		evbuffer_drain(bev->input, drained);
+	if (received != NULL && drained < view->n)
+		add_received(received, bev, drained, view->n - drained);
 	if (tells)
 		bufferevent_trigger(bev, EV_WRITE, BEV_TRIG_DEFER_CALLBACKS);
 }

@@ -54,10 +54,12 @@ struct golibevent_base {
 
 	struct golibevent_sink *sink;	/* signals, or NULL */
 
-	/* Where eager buffer events receive, and whose end that is, or NULL. They are
-	 * the thread's that is in the loop. */
-	void *space;
+	/* Where eager buffer events receive, whose end that is, or NULL, and for whom
+	 * how much is in it. All are the thread's that is in the loop. */
+	char *space;
 	struct evbuffer *spare;
+	struct bufferevent *receiver;
+	size_t received;
 
 	int ncommon;		/* atomic: entries of common that are filled */
 	struct {
@@ -139,6 +141,7 @@ struct golibevent_view {
 	size_t n, len;		/* its length, and the input's */
 	size_t max;		/* what may be sent at one time */
 	int fd;			/* where what is written would go at once, or -1 */
+	struct golibevent_base *received;	/* in its space, and not in the input */
 	/* By Go. */
 	size_t drained;		/* of the chunk */
 	unsigned char tells;	/* the write callback is due, for what was sent */

@@ -11,7 +11,8 @@ import (
 // In a read callback the BufferEvent has a view: C tells with the callback what is first
 // in the input, and whether the socket takes what is written. To look at the input, to
 // drain or read that, and to send, then need no call into C; what it is to be told is
-// told when the callback has returned, or when any other method wants C to know.
+// told when the callback has returned, or when any other method wants C to know. What an
+// eager one has just received is not even in the input by then, but where it was received.
 //
 // There is a view only where nobody else can reach the buffers: not with
 // BEV_OPT_THREADSAFE, not in a pair, and not once C code was given a pointer, or the
