@@ -103,14 +103,14 @@ fail:
 	return NULL;
 }
 
-/* Makes a base; the caller owns it. flags are those that cfg carries. */
+/* Makes a base; the caller owns it. cfg may be NULL; flags are those that it carries. */
 struct golibevent_base *
 golibevent_base_new(const struct event_config *cfg, int flags)
 {
 	struct golibevent_base *gb;
 
 	errno = 0;
-	gb = wrap(event_base_new_with_config(cfg), 0);
+	gb = wrap(cfg != NULL ? event_base_new_with_config(cfg) : event_base_new(), 0);
 	if (gb != NULL)
 		gb->uses_changelist = flags & EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST ||
 		    (!(flags & EVENT_BASE_FLAG_IGNORE_ENV) &&
@@ -254,7 +254,7 @@ golibevent_base_loop(struct golibevent_base *gb, int flags)
 	STORE(&gb->running, 1);
 	pthread_mutex_unlock(&gb->mu);
 	errno = 0;
-	rc = event_base_loop(gb->base, flags);
+	rc = flags == 0 ? event_base_dispatch(gb->base) : event_base_loop(gb->base, flags);
 	err = errno;
 	STORE(&gb->running, 0);
 	golibevent_loop = outer;

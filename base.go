@@ -78,7 +78,14 @@ func init() {
 // New makes a base with the best backend of the system. The caller must Close it.
 //
 // Wraps: event_base_new
-func New() (*Base, error) { return NewWithConfig(nil) }
+func New() (*Base, error) {
+	settleDebugMode()
+	c, err := C.golibevent_base_new(nil, 0)
+	if c == nil && err == nil {
+		err = errNoMethod
+	}
+	return newBase(c, "event_base_new", err)
+}
 
 // newBase completes a base whose C part has been made; a nil one is op's failure.
 func newBase(c *C.struct_golibevent_base, op string, err error) (*Base, error) {

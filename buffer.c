@@ -249,7 +249,7 @@ golibevent_buffer_write(struct evbuffer *buf, int fd, int64_t max)
 		return end(0);
 	do {
 		errno = 0;
-		n = evbuffer_write_atmost(buf, fd, max);
+		n = max < 0 ? evbuffer_write(buf, fd) : evbuffer_write_atmost(buf, fd, max);
 	} while (n == -1 && errno == EINTR);
 	return end(n);
 }
@@ -302,8 +302,9 @@ golibevent_buffer_search(struct evbuffer *buf, const uint8_t *what, size_t n, si
 	if (evbuffer_ptr_set(buf, &from, start, EVBUFFER_PTR_SET) == -1 ||
 	    (end >= 0 && evbuffer_ptr_set(buf, &to, end, EVBUFFER_PTR_SET) == -1))
 		return -2;
-	return evbuffer_search_range(buf, (const char *)what, n, &from,
-	    end >= 0 ? &to : NULL).pos;
+	if (end < 0)
+		return evbuffer_search(buf, (const char *)what, n, &from).pos;
+	return evbuffer_search_range(buf, (const char *)what, n, &from, &to).pos;
 }
 
 struct golibevent_eol

@@ -73,7 +73,7 @@ var errNoMethod = errors.New("no backend meets the configuration")
 func NewWithConfig(cfg *Config) (*Base, error) {
 	const op = "event_base_new_with_config"
 	if cfg == nil {
-		cfg = &Config{}
+		return New()
 	}
 	us, err := microseconds(cfg.MaxInterval)
 	if err != nil || cfg.Require&^knownFeatures != 0 || cfg.Flags&^knownBaseFlags != 0 ||
