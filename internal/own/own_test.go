@@ -128,20 +128,21 @@ func TestConcurrently(t *testing.T) {
 			for i := 0; ; i++ {
 				node := &own.Node{}
 				var once sync.Once
-				node.Child = closer(func() error {
+				child := closer(func() error {
 					once.Do(func() {
 						live.Add(-1)
 						s.Remove(node)
 					})
 					return nil
 				})
+				node.Child = child
 				live.Add(1)
 				if !s.Add(node) {
 					live.Add(-1)
 					return
 				}
 				if i%3 != 0 && i > 100 {
-					_ = node.Child.Close()
+					_ = child.Close()
 				}
 			}
 		}()
