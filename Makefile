@@ -23,7 +23,7 @@ help:
 	@echo 'make deps    install what is needed with apt, apk, dnf or brew'
 	@echo 'make demo    an echo server under load, for three seconds'
 	@echo 'make test    the tests, with the race detector'
-	@echo 'make check   format, vet, lints, C warnings, asan, cgocheck2, valgrind'
+	@echo 'make check   format, vet, lints, C warnings, backends, asan, cgocheck2, valgrind'
 	@echo 'make bench   the benchmarks, beside C and others; bench-quick takes two minutes'
 	@echo 'make cover   test coverage, in cover.out'
 	@echo 'make docker  build both images and run CI in one of them'
@@ -77,7 +77,7 @@ fmt: bin/gofumpt
 # In this order: what takes long comes last.
 .PHONY: check
 check: check-fmt check-vet check-staticcheck check-lint check-c check-minimum \
-	check-asan check-cgocheck check-valgrind
+	check-backends check-asan check-cgocheck check-valgrind
 	@echo 'check: all is well'
 
 .PHONY: check-fmt
@@ -119,6 +119,16 @@ check-minimum: deps
 	else \
 		echo "check-minimum: skipped, $$minimum is not to be had"; \
 	fi
+
+# Each backend that is not the best, each way in which the environment changes a backend,
+# and libevent's debug mode. Go does not see that C asks for the environment: -count=1.
+.PHONY: check-backends
+check-backends: deps
+	@set -e; for env in 'EVENT_NOEPOLL=1 EVENT_NOKQUEUE=1' \
+		'EVENT_NOEPOLL=1 EVENT_NOKQUEUE=1 EVENT_NOPOLL=1' \
+		EVENT_EPOLL_USE_CHANGELIST=1 EVENT_PRECISE_TIMER=1 LIBEVENT_TEST_DEBUG_MODE=1; do \
+		echo "== $$env"; env $$env $(TEST) -count=1 -short .; \
+	done
 
 .PHONY: check-asan
 check-asan: deps

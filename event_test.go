@@ -544,7 +544,9 @@ func TestRearmFailsInC(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := newBaseWith(t, &libevent.Config{Avoid: []string{"poll", "select"}, Flags: flags})
+		cfg := onlyMethod("epoll")
+		cfg.Flags |= flags
+		b := newBaseWith(t, cfg)
 		ev, err := b.AddEvent(fd, libevent.EV_WRITE, func(events) (events, time.Duration) {
 			if err := syscall.Close(fd); err != nil {
 				t.Error(err)
@@ -638,7 +640,7 @@ func TestAddEventRefuses(t *testing.T) {
 		p := socketpair(t)
 		b := newBaseWith(t, cfg)
 		epoll := strings.HasPrefix(b.Method(), "epoll")
-		changelist := cfg.Flags&libevent.EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST != 0
+		changelist := usesChangelist(b)
 		only := func(condition bool, err error) error {
 			if condition {
 				return err
@@ -737,10 +739,10 @@ func TestSelectRefusesLargeDescriptors(t *testing.T) {
 		t.Skip("no descriptor above 1023: ", errno)
 	}
 	defer syscall.Close(int(high))
-	b := newBaseWith(t, &libevent.Config{Avoid: []string{"epoll", "poll"}})
+	b := newBaseWith(t, onlyMethod("select"))
 	_, err := b.AddEvent(int(high), libevent.EV_WRITE, keep, 0)
 	isErrno(t, err, syscall.EINVAL)
-	b = newBaseWith(t, &libevent.Config{Avoid: []string{"epoll", "select"}})
+	b = newBaseWith(t, onlyMethod("poll"))
 	if _, err := b.AddEvent(int(high), libevent.EV_WRITE, leave, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -1567,7 +1569,7 @@ func TestPollReportsAClosedDescriptor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := newBaseWith(t, &libevent.Config{Avoid: []string{"epoll", "select"}})
+	b := newBaseWith(t, onlyMethod("poll"))
 	var got events
 	if _, err := b.AddEvent(fd, libevent.EV_READ, func(what events) (events, time.Duration) {
 		got = what

@@ -22,7 +22,10 @@ func leavesNothing(t *testing.T, n int, run func(n int)) {
 		handles[what] = count()
 	}
 	run(n)
-	if b, size := ctest.Allocated(); b != blocks || size != bytes {
+	b, size := ctest.Allocated()
+	// In debug mode an event can find, and forget, what a bufferevent's left at its place.
+	forgot := os.Getenv(debugModeVariable) != "" && b < blocks && size < bytes
+	if (b != blocks || size != bytes) && !forgot {
 		t.Errorf("libevent keeps %d blocks of %d bytes", b-blocks, size-bytes)
 	}
 	// The heap itself has some slack.
