@@ -176,6 +176,7 @@ int golibevent_config_max_dispatch(struct event_config *, int64_t us, int callba
 
 /* signal.c */
 void golibevent_sink_abandon(struct golibevent_base *);
+void golibevent_base_active_by_signal(struct golibevent_base *, int signum);
 
 /* event.c */
 struct golibevent_event *golibevent_event_new(struct golibevent_base *, int fd,
@@ -191,6 +192,7 @@ short golibevent_event_pending(struct golibevent_event *, short what, int64_t *d
 int golibevent_event_priority_set(struct golibevent_event *, int priority);
 int golibevent_event_get_priority(struct golibevent_event *);
 short golibevent_event_get_events(struct golibevent_event *);
+size_t golibevent_base_events(struct golibevent_base *, uintptr_t *handles, size_t n);
 
 /* bufferevent.c */
 uintptr_t golibevent_thread(void);

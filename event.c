@@ -480,3 +480,59 @@ golibevent_event_settle(struct golibevent_event *w, const struct golibevent_verd
 	pthread_mutex_unlock(&gb->mu);
 	return rc == -1 ? err : 0;
 }
+
+/* The handles that a walk over a base's events has found. */
+struct found {
+	const struct golibevent_base *gb;
+	uintptr_t *handles;
+	size_t n, room;
+};
+
+static void
+keep(struct found *found, const struct golibevent_event *w)
+{
+	if (found->n < found->room)
+		found->handles[found->n] = w->handle;
+	found->n++;
+}
+
+static int
+on_each(const struct event_base *base, const struct event *ev, void *arg)
+{
+	event_callback_fn fn = event_get_callback(ev);
+	struct found *found = arg;
+	const struct golibevent_event *w;
+
+	(void)base;
+	if (fn != golibevent_on_event && fn != golibevent_on_signal)
+		return 0;
+	w = event_get_callback_arg(ev);
+	/* What waits for a signal is found by on_each_signal. */
+	if (w->gb == found->gb && (w->signal == NULL || !w->armed))
+		keep(found, w);
+	return 0;
+}
+
+static void
+on_each_signal(struct golibevent_event *w, int signum, void *arg)
+{
+	(void)signum;
+	keep(arg, w);
+}
+
+/*
+ * Writes the handles of the events that are pending or active, and were made by Go on gb,
+ * n of them at most. Returns how many there are.
+ */
+size_t
+golibevent_base_events(struct golibevent_base *gb, uintptr_t *handles, size_t n)
+{
+	struct found found = {gb, handles, 0, n};
+
+	/* Nothing is armed or disarmed meanwhile, so none is found twice. */
+	pthread_mutex_lock(&gb->mu);
+	event_base_foreach_event(gb->base, on_each, &found);
+	golibevent_sink_foreach(gb, on_each_signal, &found);
+	pthread_mutex_unlock(&gb->mu);
+	return found.n;
+}

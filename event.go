@@ -8,11 +8,16 @@ package libevent
 #cgo nocallback golibevent_event_active
 #cgo noescape golibevent_event_pending
 #cgo nocallback golibevent_event_pending
+#cgo noescape golibevent_base_events
+#cgo nocallback golibevent_base_events
+#cgo nocallback golibevent_base_active_by_signal
+#cgo nocallback event_base_active_by_fd
 */
 import "C"
 
 import (
 	"io"
+	"iter"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -51,10 +56,15 @@ type Event struct {
 	fd     int32 // descriptor, signal, or -1
 	signal bool
 	life   life.Life
-	file   atomic.Bool // the descriptor was seen to be no socket, and non-blocking
+	flags  atomic.Uint32 // isMade, isFile
 	handle uintptr
 	node   own.Node
 }
+
+const (
+	isMade = 1 << iota // c is set, for who finds the event in its base
+	isFile             // the descriptor was seen to be no socket, and non-blocking
+)
 
 var (
 	_ io.Reader = (*Event)(nil)
@@ -184,6 +194,7 @@ func (b *Base) newEvent(fd int, interest Events, fn EventCallback, us C.int64_t,
 		ev.base.children.Remove(&ev.node)
 		return nil, opError(op, err)
 	}
+	ev.flags.Or(isMade)
 	ev.leave()
 	return ev, nil
 }
@@ -333,6 +344,88 @@ func (ev *Event) Activate(what Events) error {
 	return nil
 }
 
+// ActivateByFD is Activate for all pending events of the descriptor fd that wait for some of
+// what, each with its part of it. what must be of EV_READ, EV_WRITE and EV_CLOSED. The events
+// of bufferevents and listeners are among them. A number that no event waits for does nothing.
+//
+// It is safe from any goroutine. It returns EBADF for a negative fd, and EINVAL for no or
+// other events.
+//
+// Wraps: event_base_active_by_fd
+func (b *Base) ActivateByFD(fd int, what Events) error {
+	const op = "event_base_active_by_fd"
+	switch {
+	case what == 0 || what&^ioEvents != 0:
+		return opError(op, syscall.EINVAL)
+	case fd < 0 || fd > maxInt32:
+		return opError(op, syscall.EBADF)
+	}
+	if err := b.enter(op); err != nil {
+		return err
+	}
+	defer b.leave()
+	C.event_base_active_by_fd(b.c.base, C.int(fd), C.short(what))
+	return nil
+}
+
+// ActivateBySignal is Activate with EV_SIGNAL for all pending events of the signal sig, as
+// if it had been delivered to this base alone; but calls that come before the callback are
+// joined into one. A signal that no event waits for does nothing.
+//
+// It is safe from any goroutine. It returns EINVAL for a number that is no signal's.
+//
+// Wraps: event_base_active_by_signal
+func (b *Base) ActivateBySignal(sig syscall.Signal) error {
+	const op = "event_base_active_by_signal"
+	if sig <= 0 || sig >= maxSignal {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := b.enter(op); err != nil {
+		return err
+	}
+	defer b.leave()
+	C.golibevent_base_active_by_signal(b.c, C.int(sig))
+	return nil
+}
+
+// Events returns an iterator over the events of the base that are pending or active, in no
+// particular order. An event that is closed while the iteration is under way, and has not
+// been reached yet, is left out; one that is added meanwhile does not come any more. The
+// loop may go on, and the body of the iteration may do what it likes with the events.
+//
+// Only what NewEvent, AddEvent and their like have made on this Base is there, and not the
+// events of libevent, bufferevents and listeners, nor C's on a borrowed base: see DumpEvents.
+// It is safe from any goroutine. After Close there are none.
+//
+// Wraps: event_base_foreach_event
+func (b *Base) Events() iter.Seq[*Event] {
+	return func(yield func(*Event) bool) {
+		for _, handle := range b.eventHandles() {
+			ev := events.Get(uintptr(handle))
+			if ev != nil && ev.flags.Load()&isMade != 0 && !yield(ev) {
+				return
+			}
+		}
+	}
+}
+
+// eventHandles returns the handles of the events that are pending or active. No Go code runs
+// while C finds them: C holds locks then.
+func (b *Base) eventHandles() []C.uintptr_t {
+	if b.enter("event_base_foreach_event") != nil {
+		return nil
+	}
+	defer b.leave()
+	handles := make([]C.uintptr_t, 16)
+	for {
+		n := int(C.golibevent_base_events(b.c, &handles[0], C.size_t(len(handles))))
+		if n <= len(handles) {
+			return handles[:n]
+		}
+		handles = make([]C.uintptr_t, n+n/8) // there may be more by then
+	}
+}
+
 // Pending returns which of what the event waits for, or is about to be called with. It
 // is safe from any goroutine.
 //
@@ -432,7 +525,7 @@ func (ev *Event) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	n, errno := 0, syscall.ENOTSOCK
-	if !ev.file.Load() {
+	if ev.flags.Load()&isFile == 0 {
 		n, errno = rawRecv(ev.FD(), p)
 	}
 	if errno == syscall.ENOTSOCK {
@@ -463,7 +556,7 @@ func (ev *Event) Write(p []byte) (int, error) {
 		return 0, nil
 	}
 	n, errno := 0, syscall.ENOTSOCK
-	if !ev.file.Load() {
+	if ev.flags.Load()&isFile == 0 {
 		n, errno = rawSend(ev.FD(), p)
 	}
 	if errno == syscall.ENOTSOCK {
@@ -495,7 +588,7 @@ func (ev *Event) transferable(op string) error {
 // nonblocking says whether a system call may be made on a descriptor that is no socket:
 // one that waits would stop the loop and the garbage collector.
 func (ev *Event) nonblocking(op string) error {
-	if ev.file.Load() {
+	if ev.flags.Load()&isFile != 0 {
 		return nil
 	}
 	flags, errno := statusFlags(ev.FD())
@@ -505,7 +598,7 @@ func (ev *Event) nonblocking(op string) error {
 	if flags&syscall.O_NONBLOCK == 0 {
 		return &Error{op, syscall.EINVAL}
 	}
-	ev.file.Store(true)
+	ev.flags.Or(isFile)
 	return nil
 }
 

@@ -3,12 +3,14 @@ package libevent_test
 import (
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -1418,6 +1420,346 @@ func TestPendingAndDeadline(t *testing.T) {
 			t.Errorf("deadline %v, %v without a timeout", deadline, ok)
 		}
 	}
+}
+
+// Upstream: main/active_by_fd
+func TestActivateByFD(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
+		p, other := socketpair(t), socketpair(t)
+		fill(p[0])
+		fill(other[0]) // nothing can be read or written
+		b := newBaseWith(t, cfg)
+		got := make(map[string][]events)
+		add := func(name string, fd int, interest events) {
+			t.Helper()
+			if _, err := b.AddEvent(fd, interest, func(what events) (events, time.Duration) {
+				got[name] = append(got[name], what)
+				return 0, 0
+			}, faraway); err != nil {
+				t.Fatal(err)
+			}
+		}
+		add("read", p[0], libevent.EV_READ)
+		add("read too", p[0], libevent.EV_READ)
+		add("write", p[0], libevent.EV_WRITE)
+		add("both", p[0], libevent.EV_READ|libevent.EV_WRITE)
+		add("other", other[0], libevent.EV_READ|libevent.EV_WRITE)
+		add("timer", -1, 0)
+		if _, err := b.NewEvent(p[0], libevent.EV_READ, func(what events) (events, time.Duration) {
+			t.Error("called, but never added:", what)
+			return 0, 0
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range []struct {
+			what events
+			want map[string][]events
+		}{
+			{libevent.EV_READ, map[string][]events{
+				"read": {libevent.EV_READ}, "read too": {libevent.EV_READ}, "both": {libevent.EV_READ},
+			}},
+			{libevent.EV_WRITE, map[string][]events{
+				"write": {libevent.EV_WRITE}, "both": {libevent.EV_WRITE},
+			}},
+			{libevent.EV_READ | libevent.EV_WRITE | libevent.EV_CLOSED, map[string][]events{
+				"read": {libevent.EV_READ}, "read too": {libevent.EV_READ}, "write": {libevent.EV_WRITE},
+				"both": {libevent.EV_READ | libevent.EV_WRITE},
+			}},
+			{libevent.EV_CLOSED, map[string][]events{}},
+		} {
+			clear(got)
+			for range 3 { // joined into one callback
+				if err := b.ActivateByFD(p[0], test.what); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := loop(t, b, libevent.EVLOOP_NONBLOCK); err != nil {
+				t.Fatal(err)
+			}
+			if !maps.EqualFunc(got, test.want, slices.Equal) {
+				t.Errorf("%v: %v, want %v", test.what, got, test.want)
+			}
+		}
+	})
+}
+
+// Numbers that nothing waits for do nothing; others than a descriptor's are refused.
+//
+// Upstream: main/active_by_fd
+func TestActivateByRefuses(t *testing.T) {
+	b := newBase(t)
+	addTimer(t, b, faraway, func(what events) (events, time.Duration) {
+		t.Error("called:", what)
+		return 0, 0
+	})
+	for _, test := range []struct {
+		fd   int
+		what events
+		err  error
+	}{
+		{0, libevent.EV_READ, nil},
+		{1 << 20, libevent.EV_READ | libevent.EV_WRITE | libevent.EV_CLOSED, nil},
+		{math.MaxInt32, libevent.EV_WRITE, nil},
+		{math.MaxInt32 + 1, libevent.EV_READ, syscall.EBADF},
+		{-1, libevent.EV_READ, syscall.EBADF},
+		{math.MinInt64, libevent.EV_READ, syscall.EBADF},
+		{0, 0, syscall.EINVAL},
+		{0, libevent.EV_READ | libevent.EV_TIMEOUT, syscall.EINVAL},
+		{0, libevent.EV_SIGNAL, syscall.EINVAL},
+		{0, libevent.EV_READ | libevent.EV_ET, syscall.EINVAL},
+		{0, libevent.EV_READ | 0x10000, syscall.EINVAL},
+		{0, libevent.LEAVE, syscall.EINVAL},
+	} {
+		if err := b.ActivateByFD(test.fd, test.what); err != nil || test.err != nil {
+			isErrno(t, err, test.err)
+		}
+	}
+	for sig, want := range map[syscall.Signal]error{
+		syscall.SIGUSR1: nil, syscall.SIGKILL: nil, realtime: nil,
+		0: syscall.EINVAL, -1: syscall.EINVAL, 65: syscall.EINVAL, math.MaxInt32 + 1: syscall.EINVAL,
+	} {
+		if err := b.ActivateBySignal(sig); err != nil || want != nil {
+			isErrno(t, err, want)
+		}
+	}
+	if err := loop(t, b, libevent.EVLOOP_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	isErrno(t, b.ActivateByFD(0, libevent.EV_READ), libevent.ErrClosed)
+	isErrno(t, b.ActivateBySignal(syscall.SIGUSR1), libevent.ErrClosed)
+}
+
+// A loop that waits is woken.
+func TestActivateByFDFromAnotherGoroutine(t *testing.T) {
+	p := socketpair(t)
+	b := newBase(t)
+	called := make(chan events, 1)
+	if _, err := b.AddEvent(p[0], libevent.EV_READ, func(what events) (events, time.Duration) {
+		called <- what
+		return libevent.LEAVE, 0
+	}, 0); err != nil {
+		t.Fatal(err)
+	}
+	background(t, b)
+	if err := b.ActivateByFD(p[0], libevent.EV_READ); err != nil {
+		t.Fatal(err)
+	}
+	if what := wait(t, "the callback", called); what != libevent.EV_READ {
+		t.Error(what)
+	}
+}
+
+// eventsOf collects what the iterator gives, uses it, and fails the test for what comes
+// twice.
+func eventsOf(t testing.TB, b *libevent.Base) map[*libevent.Event]bool {
+	t.Helper()
+	found := make(map[*libevent.Event]bool)
+	for ev := range b.Events() {
+		if found[ev] {
+			t.Errorf("fd %d comes twice", ev.FD())
+		}
+		found[ev] = true
+		_ = ev.Pending(allEvents)
+	}
+	return found
+}
+
+// Every event that is pending or active is there once, of whatever kind it is, and nothing
+// else is.
+//
+// Upstream: main/event_foreach
+func TestEvents(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
+		p := socketpair(t)
+		b := newBaseWith(t, cfg)
+		if err := b.InitCommonTimeout(faraway); err != nil {
+			t.Fatal(err)
+		}
+		make := func(fd int, interest events) *libevent.Event {
+			t.Helper()
+			ev, err := b.NewEvent(fd, interest, keep)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ev
+		}
+		add := func(timeout time.Duration, ev *libevent.Event) *libevent.Event {
+			t.Helper()
+			if err := ev.Add(timeout); err != nil {
+				t.Fatal(err)
+			}
+			return ev
+		}
+		activate := func(what events, ev *libevent.Event) *libevent.Event {
+			t.Helper()
+			if err := ev.Activate(what); err != nil {
+				t.Fatal(err)
+			}
+			return ev
+		}
+		const usr1, usr2 = int(syscall.SIGUSR1), int(syscall.SIGUSR2)
+		want := map[string]*libevent.Event{
+			"read":                     add(0, make(p[0], libevent.EV_READ)),
+			"write on the same":        add(2*faraway, make(p[0], libevent.EV_WRITE)),
+			"read and active":          activate(libevent.EV_READ, add(faraway, make(p[1], libevent.EV_READ))),
+			"timer":                    add(2*faraway, make(-1, 0)),
+			"common timeout":           add(faraway, make(-1, 0)),
+			"active":                   activate(libevent.EV_READ, make(p[1], libevent.EV_READ)),
+			"active timer":             activate(libevent.EV_TIMEOUT, make(-1, 0)),
+			"signal":                   add(0, make(usr1, libevent.EV_SIGNAL)),
+			"signal again":             add(0, make(usr1, libevent.EV_SIGNAL)),
+			"signal with a timeout":    add(faraway, make(usr2, libevent.EV_SIGNAL)),
+			"signal, added, active":    activate(libevent.EV_SIGNAL, add(0, make(usr2, libevent.EV_SIGNAL))),
+			"signal, only made active": activate(libevent.EV_SIGNAL, make(usr2, libevent.EV_SIGNAL)),
+		}
+		make(p[0], libevent.EV_READ) // never added
+		make(usr1, libevent.EV_SIGNAL)
+		for _, ev := range []*libevent.Event{
+			add(0, make(p[0], libevent.EV_READ)),
+			add(faraway, make(usr1, libevent.EV_SIGNAL)),
+			activate(libevent.EV_READ, make(-1, 0)),
+		} {
+			if err := ev.Del(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := add(faraway, make(-1, 0)).Close(); err != nil {
+			t.Fatal(err)
+		}
+		// What others make is not there.
+		if _, _, err := b.NewBufferEventPair(0); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Post(func() {}); err != nil {
+			t.Fatal(err)
+		}
+		found := eventsOf(t, b)
+		for name, ev := range want {
+			if !found[ev] {
+				t.Errorf("%s: missing", name)
+			}
+		}
+		if len(found) != len(want) {
+			t.Errorf("%d events, want %d", len(found), len(want))
+		}
+	})
+}
+
+// There are as many as there are, and the iteration can be left at any of them.
+//
+// Upstream: main/event_foreach
+func TestEventsStopsEarly(t *testing.T) {
+	b := newBase(t)
+	const n = 1000
+	for range n {
+		addTimer(t, b, faraway, keep)
+	}
+	for _, stop := range []int{1, 16, 17, n} {
+		seen := 0
+		for range b.Events() {
+			if seen++; seen == stop {
+				break
+			}
+		}
+		if seen != stop {
+			t.Errorf("%d events before the one to stop at, %d", seen, stop)
+		}
+	}
+	if found := eventsOf(t, b); len(found) != n {
+		t.Errorf("%d events, want %d", len(found), n)
+	}
+}
+
+// The body of an iteration is not under libevent's lock.
+func TestEventsBodyDoesAnything(t *testing.T) {
+	b := newBase(t)
+	var evs []*libevent.Event
+	for range 20 {
+		evs = append(evs, addTimer(t, b, faraway, keep))
+	}
+	seen := 0
+	for ev := range b.Events() {
+		seen++
+		for _, other := range evs {
+			if other == ev {
+				continue
+			}
+			if err := other.Close(); err != nil { // and does not come any more
+				t.Error(err)
+			}
+		}
+		addTimer(t, b, faraway, keep)
+		if err := loop(t, b, libevent.EVLOOP_NONBLOCK); err != nil {
+			t.Error(err)
+		}
+	}
+	if seen != 1 {
+		t.Errorf("%d events seen, want 1", seen)
+	}
+	for range b.Events() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for range b.Events() {
+		t.Error("an event after Close")
+	}
+}
+
+// In a callback its own event is among the others.
+func TestEventsInCallback(t *testing.T) {
+	b := newBase(t)
+	other := addTimer(t, b, faraway, keep)
+	var own *libevent.Event
+	own = addTimer(t, b, soon, func(events) (events, time.Duration) {
+		found := eventsOf(t, b)
+		if len(found) != 2 || !found[own] || !found[other] {
+			t.Errorf("%d events, not the two that are pending", len(found))
+		}
+		for ev := range found {
+			if err := ev.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		return 0, 0
+	})
+	dispatch(t, b)
+}
+
+// Iterations go along with a loop and with goroutines that make and close events.
+func TestEventsWhileOthersComeAndGo(t *testing.T) {
+	b := newBase(t)
+	lasting := addTimer(t, b, faraway, keep)
+	background(t, b)
+	var group sync.WaitGroup
+	for range 3 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for range 200 {
+				ev, err := b.AddTimer(10*time.Microsecond, keep)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				sig, err := b.AddSignal(syscall.SIGUSR1, keep)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if !eventsOf(t, b)[lasting] {
+					t.Error("an event that is always pending was not there")
+				}
+				if err := errors.Join(ev.Close(), sig.Close()); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	group.Wait()
 }
 
 // Upstream: main/get_assignment

@@ -157,6 +157,42 @@ func ExampleBase_NewEvent() {
 	// EV_TIMEOUT
 }
 
+func ExampleBase_Events() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	for range 3 {
+		_, err := base.AddTimer(time.Hour, func(libevent.Events) (libevent.Events, time.Duration) {
+			return 0, 0
+		})
+		orPanic(err)
+	}
+	// Nothing is left to wait for when they are closed.
+	for ev := range base.Events() {
+		fmt.Println(ev.FD(), ev.Pending(libevent.EV_TIMEOUT))
+		orPanic(ev.Close())
+	}
+	orPanic(base.Dispatch())
+	// Output:
+	// -1 EV_TIMEOUT
+	// -1 EV_TIMEOUT
+	// -1 EV_TIMEOUT
+}
+
+func ExampleBase_ActivateBySignal() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	_, err = base.AddSignal(syscall.SIGHUP, func(what libevent.Events) (libevent.Events, time.Duration) {
+		fmt.Println("reloading:", what)
+		return libevent.LEAVE, 0
+	})
+	orPanic(err)
+	orPanic(base.ActivateBySignal(syscall.SIGHUP)) // as if it had come
+	orPanic(base.Dispatch())
+	// Output: reloading: EV_SIGNAL
+}
+
 func ExampleBase_Post() {
 	base, err := libevent.New()
 	orPanic(err)

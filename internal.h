@@ -152,5 +152,7 @@ void golibevent_signal_give_back(struct golibevent_event *);
 void golibevent_signal_remind(struct golibevent_event *);
 void golibevent_sink_free(struct golibevent_base *);
 int golibevent_sink_surplus(struct golibevent_base *);
+void golibevent_sink_foreach(struct golibevent_base *,
+    void (*fn)(struct golibevent_event *, int signum, void *), void *arg);
 
 #endif

@@ -347,6 +347,20 @@ func TestBorrowedLoopRunsHostsEvents(t *testing.T) {
 	}
 }
 
+// Of the events on a C base each Base gives its own.
+func TestBorrowedEvents(t *testing.T) {
+	host, guest := borrow(t)
+	for _, b := range []*libevent.Base{host, guest} {
+		evs := []*libevent.Event{
+			addTimer(t, b, time.Hour, keep), addSignal(t, b, syscall.SIGUSR1, keep),
+		}
+		found := eventsOf(t, b)
+		if len(found) != len(evs) || !found[evs[0]] || !found[evs[1]] {
+			t.Errorf("%d events, want %d of the base's own", len(found), len(evs))
+		}
+	}
+}
+
 // The same where the loop that runs is one that Go did not start.
 func TestBorrowedDispatchWhileRunByC(t *testing.T) {
 	host, guest := borrow(t)

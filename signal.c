@@ -395,3 +395,33 @@ golibevent_sink_surplus(struct golibevent_base *gb)
 	pthread_mutex_unlock(&signals_mu);
 	return n;
 }
+
+/* Calls fn with each event of gb that is added, and its signal, in the order they were. */
+void
+golibevent_sink_foreach(struct golibevent_base *gb,
+    void (*fn)(struct golibevent_event *, int signum, void *), void *arg)
+{
+	struct golibevent_signal *s;
+
+	pthread_mutex_lock(&signals_mu);
+	if (gb->sink != NULL) {
+		for (s = gb->sink->first; s != NULL; s = s->next)
+			fn(s->w, s->signum, arg);
+	}
+	pthread_mutex_unlock(&signals_mu);
+}
+
+static void
+activate(struct golibevent_event *w, int signum, void *arg)
+{
+	if (signum == *(int *)arg)
+		event_active(w->ev, EV_SIGNAL, 1);
+}
+
+/* Makes the events of the signal active: the program's, and what C has on the base. */
+void
+golibevent_base_active_by_signal(struct golibevent_base *gb, int signum)
+{
+	golibevent_sink_foreach(gb, activate, &signum);
+	event_base_active_by_signal(gb->base, signum);
+}

@@ -5,6 +5,9 @@ import "C"
 
 import "syscall"
 
+// maxSignal is above every signal's number.
+const maxSignal = C.NSIG
+
 // signalAllowed says whether an event may wait for a signal: not for those that cannot
 // be caught, nor for those that the Go runtime and the C library live on.
 func signalAllowed(signum int) bool {
@@ -15,5 +18,5 @@ func signalAllowed(signum int) bool {
 		syscall.SIGURG, 32, 33:
 		return false
 	}
-	return signum > 0 && signum < C.NSIG
+	return signum > 0 && signum < maxSignal
 }

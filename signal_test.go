@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-libevent/libevent"
+	"github.com/go-libevent/libevent/internal/ctest"
 )
 
 // realtime is a signal whose deliveries queue in the kernel, so that none of them
@@ -113,6 +114,67 @@ func TestTwoEventsForOneSignal(t *testing.T) {
 	}
 	if got := b.NumEvents(libevent.EVENT_BASE_COUNT_ADDED); got != 0 {
 		t.Errorf("%d events added, want 0", got)
+	}
+}
+
+// Events of a signal are called as if it had been delivered, once however often that was
+// asked for, and without it having been.
+//
+// Upstream: main/active_by_fd
+func TestActivateBySignal(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
+		b := newBaseWith(t, cfg)
+		elsewhere := newBaseWith(t, cfg)
+		var n [2]int
+		for i := range n {
+			addSignal(t, b, syscall.SIGUSR1, func(what events) (events, time.Duration) {
+				if what != libevent.EV_SIGNAL {
+					t.Error(what)
+				}
+				n[i]++
+				return 0, 0
+			})
+		}
+		unwanted := func(what events) (events, time.Duration) {
+			t.Error("called:", what)
+			return 0, 0
+		}
+		addSignal(t, b, syscall.SIGUSR2, unwanted)
+		addSignal(t, elsewhere, syscall.SIGUSR1, unwanted)
+		if err := addSignal(t, b, syscall.SIGUSR1, unwanted).Del(); err != nil {
+			t.Fatal(err)
+		}
+		for round := range 2 {
+			for range 3 {
+				if err := b.ActivateBySignal(syscall.SIGUSR1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, b := range []*libevent.Base{b, elsewhere} {
+				if err := loop(t, b, libevent.EVLOOP_NONBLOCK); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if want := round + 1; n != [2]int{want, want} {
+				t.Errorf("called %v times, want %d", n, want)
+			}
+		}
+	})
+}
+
+// What C waits for on a base that is borrowed is activated too.
+func TestActivateBySignalReachesC(t *testing.T) {
+	_, guest := borrow(t)
+	calls, free := ctest.AddSignal(guest.Pointer(), int(syscall.SIGUSR2))
+	defer free()
+	if err := guest.ActivateBySignal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	if err := loop(t, guest, libevent.EVLOOP_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+	if n := calls(); n != 1 {
+		t.Errorf("C was called %d times", n)
 	}
 }
 

@@ -97,6 +97,32 @@ drain_in_loop(void *base, void *buf)
 	return event_base_once(base, -1, EV_TIMEOUT, on_drain, buf, &now);
 }
 
+static int signals;
+
+static void
+on_signal(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	signals++;
+}
+
+static struct event *
+add_signal(void *base, int signum)
+{
+	struct event *ev = evsignal_new(base, signum, on_signal, NULL);
+
+	signals = 0;
+	if (ev != NULL && event_add(ev, NULL) == -1) {
+		event_free(ev);
+		ev = NULL;
+	}
+	return ev;
+}
+
+static int get_signals(void) { return signals; }
+
 static uint64_t heap(void) { return mallinfo2().uordblks + mallinfo2().hblkhd; }
 */
 import "C"
@@ -130,3 +156,14 @@ func Drain(buf unsafe.Pointer) { C.drain(buf) }
 // DrainInLoop makes the loop of a struct event_base * empty a struct evbuffer *, and
 // reports whether it could.
 func DrainInLoop(base, buf unsafe.Pointer) bool { return C.drain_in_loop(base, buf) == 0 }
+
+// AddSignal makes C wait for a signal on a struct event_base *, with libevent's own handler:
+// it must not be sent. calls returns how often its event was called. It panics when C
+// cannot.
+func AddSignal(base unsafe.Pointer, signum int) (calls func() int, free func()) {
+	ev := C.add_signal(base, C.int(signum))
+	if ev == nil {
+		panic("ctest: event_add failed")
+	}
+	return func() int { return int(C.get_signals()) }, func() { C.event_free(ev) }
+}
