@@ -1,4 +1,5 @@
 /* The base: making, running, stopping and freeing it. */
+#include <stdio.h>
 #include <string.h>
 #include <sys/select.h>
 #include "internal.h"
@@ -364,6 +365,27 @@ golibevent_base_num_events(struct golibevent_base *gb, unsigned flags)
 	if (flags & EVENT_BASE_COUNT_ADDED)
 		n += golibevent_sink_surplus(gb);
 	return n;
+}
+
+/* Returns libevent's description of its events, *n bytes; the caller frees it. NULL with
+ * errno. */
+char *
+golibevent_base_dump_events(struct golibevent_base *gb, size_t *n)
+{
+	char *text = NULL;
+	FILE *f = open_memstream(&text, n);
+	int err;
+
+	if (f == NULL)
+		return NULL;
+	event_base_dump_events(gb->base, f);
+	if (fclose(f) != 0) {
+		err = errno;
+		free(text);
+		errno = err;
+		return NULL;
+	}
+	return text;
 }
 
 static int64_t

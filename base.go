@@ -9,18 +9,23 @@ package libevent
 #cgo nocallback golibevent_base_stop
 #cgo nocallback golibevent_base_post
 #cgo nocallback golibevent_base_loopexit
+#cgo noescape golibevent_base_dump_events
+#cgo nocallback golibevent_base_dump_events
 */
 import "C"
 
 import (
 	"context"
+	"io"
 	"math"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/go-libevent/libevent/internal/life"
 	"github.com/go-libevent/libevent/internal/own"
@@ -611,6 +616,35 @@ func (b *Base) MaxEvents(flags CountFlags, clear bool) int {
 		c = 1
 	}
 	return int(C.event_base_get_max_events(b.c.base, C.uint(flags&knownCountFlags), c))
+}
+
+// DumpEvents writes a line for each event that is pending or active to w, with libevent's
+// own and those of bufferevents and listeners among them. It is for people to read, and
+// differs between versions of libevent. An event of AddSignal is shown as the timer that
+// stands for it in libevent, and only while it has a timeout or is active.
+//
+// w is written to once, when libevent has finished, and its error is returned as it is. A
+// nil w is EINVAL.
+//
+// Wraps: event_base_dump_events
+func (b *Base) DumpEvents(w io.Writer) error {
+	const op = "event_base_dump_events"
+	if w == nil {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := b.enter(op); err != nil {
+		return err
+	}
+	var n C.size_t
+	text, err := C.golibevent_base_dump_events(b.c, &n)
+	b.leave()
+	if text == nil {
+		return opError(op, err)
+	}
+	defer C.free(unsafe.Pointer(text))
+	// A copy, for a writer that keeps it.
+	_, err = w.Write(slices.Clone(unsafe.Slice((*byte)(unsafe.Pointer(text)), n)))
+	return err
 }
 
 // CachedTime returns the wall-clock time that the loop read in this pass, which is

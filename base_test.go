@@ -3,9 +3,11 @@ package libevent_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -125,6 +127,59 @@ func TestEnvironment(t *testing.T) {
 	if got := newBaseWith(t, ignore).Method(); got != first {
 		t.Errorf("%s although the environment is ignored, want %s", got, first)
 	}
+}
+
+// What is written has a line for each event, with its descriptor and what it waits for.
+func TestDumpEvents(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
+		p := socketpair(t)
+		b := newBaseWith(t, cfg)
+		if _, err := b.AddEvent(p[0], libevent.EV_READ, leave, faraway); err != nil {
+			t.Fatal(err)
+		}
+		active, err := b.NewEvent(p[1], libevent.EV_WRITE, leave)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := active.Activate(libevent.EV_WRITE); err != nil {
+			t.Fatal(err)
+		}
+		var text strings.Builder
+		if err := b.DumpEvents(&text); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{
+			fmt.Sprintf(`\b%d\b.*\] Read\b.* Timeout=`, p[0]),
+			fmt.Sprintf(`\b%d\b.*\] Write\b.* active\b`, p[1]),
+		} {
+			if !regexp.MustCompile(want).MatchString(text.String()) {
+				t.Errorf("nothing like %s in\n%s", want, text.String())
+			}
+		}
+	})
+}
+
+// writerFunc is an io.Writer.
+type writerFunc func(p []byte) (int, error)
+
+func (fn writerFunc) Write(p []byte) (int, error) { return fn(p) }
+
+// The writer runs when libevent has finished: it may do anything.
+func TestDumpEventsWriter(t *testing.T) {
+	b := newBase(t)
+	isErrno(t, b.DumpEvents(nil), syscall.EINVAL)
+	calls := 0
+	err := b.DumpEvents(writerFunc(func(p []byte) (int, error) {
+		calls++
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+		return len(p), io.ErrShortWrite
+	}))
+	if err != io.ErrShortWrite || calls != 1 {
+		t.Errorf("%v after %d calls", err, calls)
+	}
+	isErrno(t, b.DumpEvents(io.Discard), libevent.ErrClosed)
 }
 
 // Upstream: main/event_base_get_num_events

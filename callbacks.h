@@ -169,6 +169,7 @@ int golibevent_base_loopexit(struct golibevent_base *, int64_t us);
 void golibevent_base_post(struct golibevent_base *);
 int golibevent_base_init_common_timeout(struct golibevent_base *, int64_t us);
 int golibevent_base_num_events(struct golibevent_base *, unsigned);
+char *golibevent_base_dump_events(struct golibevent_base *, size_t *n);
 int golibevent_base_time(struct golibevent_base *, int64_t *ns);
 int golibevent_base_monotonic(struct golibevent_base *, int64_t *ns);
 int golibevent_config_max_dispatch(struct event_config *, int64_t us, int callbacks,
