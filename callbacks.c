@@ -211,3 +211,28 @@ golibevent_on_listener_gone(void *handle)
 {
 	golibeventOnListenerGone(handle);
 }
+
+#if LIBEVENT_VERSION_NUMBER >= 0x02020000
+
+void
+golibevent_on_prepare(struct evwatch *watch, const struct evwatch_prepare_cb_info *info,
+    void *arg)
+{
+	struct timeval tv;
+	int64_t us = -1;
+
+	if (evwatch_prepare_get_timeout(info, &tv))
+		us = (int64_t)tv.tv_sec * 1000000 + tv.tv_usec;
+	if (golibeventOnWatch((uintptr_t)arg, us, &golibevent_loop))
+		event_base_loopbreak(evwatch_base(watch));
+}
+
+void
+golibevent_on_check(struct evwatch *watch, const struct evwatch_check_cb_info *info, void *arg)
+{
+	(void)info;
+	if (golibeventOnWatch((uintptr_t)arg, -1, &golibevent_loop))
+		event_base_loopbreak(evwatch_base(watch));
+}
+
+#endif

@@ -132,3 +132,17 @@ func golibeventOnListenerError(handle unsafe.Pointer, number, accepting C.int, l
 
 //export golibeventOnListenerGone
 func golibeventOnListenerGone(handle unsafe.Pointer) { pointer.Unref(handle) }
+
+//export golibeventOnWatch
+func golibeventOnWatch(handle C.uintptr_t, us C.int64_t, loop **C.struct_golibevent_base) (stop C.uchar) {
+	w := watchers.Get(uintptr(handle))
+	if w == nil {
+		return 0
+	}
+	if *loop != w.base.c {
+		defer w.base.inLoop(loop)()
+	}
+	w.base.yield()
+	w.serve(int64(us), &stop)
+	return stop
+}

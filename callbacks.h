@@ -25,9 +25,14 @@
 #error "github.com/go-libevent/libevent needs libevent 2.1 or later (Debian, Ubuntu: libevent-dev; Alpine: libevent-dev; Fedora: libevent-devel; macOS: brew install libevent)"
 #endif
 
+#if LIBEVENT_VERSION_NUMBER >= 0x02020000
+#include <event2/watch.h>
+#endif
+
 struct golibevent_sink;
 struct golibevent_event;
 struct golibevent_listener;
+struct golibevent_watcher;
 
 /* A base: libevent's, and what the binding keeps for it. */
 struct golibevent_base {
@@ -275,6 +280,15 @@ struct evconnlistener *golibevent_listener_c(const struct golibevent_listener *)
 int golibevent_listener_start(struct golibevent_listener *);
 int golibevent_listener_set_enabled(struct golibevent_listener *, int enabled);
 void golibevent_listener_free(struct golibevent_listener *);
+
+/* When a watcher is called: before or after the loop waits for events. */
+#define GOLIBEVENT_PREPARE 0
+#define GOLIBEVENT_CHECK 1
+
+/* watch.c */
+struct golibevent_watcher *golibevent_watcher_new(struct golibevent_base *,
+    uintptr_t handle, int kind);
+void golibevent_watcher_free(struct golibevent_watcher *);
 
 /* A message of libevent's log. */
 #define GOLIBEVENT_MESSAGE 1024		/* as long as libevent makes them */

@@ -193,6 +193,30 @@ func ExampleBase_ActivateBySignal() {
 	// Output: reloading: EV_SIGNAL
 }
 
+// How long the loop has waited, where libevent can tell.
+func ExampleWatcher() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	var began time.Time
+	var waited time.Duration
+	_, err = base.NewPrepareWatcher(func(time.Duration) { began = time.Now() })
+	if errors.Is(err, syscall.ENOTSUP) {
+		began = time.Now() // libevent 2.1: the loop as a whole
+	} else {
+		orPanic(err)
+		_, err = base.NewCheckWatcher(func() { waited += time.Since(began) })
+		orPanic(err)
+	}
+	orPanic(base.Once(-1, 0, func(libevent.Events) {}, time.Millisecond))
+	orPanic(base.Dispatch())
+	if waited == 0 {
+		waited = time.Since(began)
+	}
+	fmt.Println(waited >= time.Millisecond/2)
+	// Output: true
+}
+
 func ExampleBase_Post() {
 	base, err := libevent.New()
 	orPanic(err)

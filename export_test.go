@@ -5,8 +5,9 @@ import "net/netip"
 // Alive counts, by type, the objects that have not been closed. A test file for
 // another type adds its table here.
 var Alive = map[string]func() int{
-	"Base":  bases.Len,
-	"Event": events.Len,
+	"Base":    bases.Len,
+	"Event":   events.Len,
+	"Watcher": watchers.Len,
 }
 
 // Abandon takes a base that a Goexit has broken, and its events, out of the count of

@@ -124,6 +124,11 @@ void golibevent_on_release(const void *, size_t, void *);
 void golibevent_on_accept(struct evconnlistener *, evutil_socket_t, struct sockaddr *, int,
     void *);
 void golibevent_on_accept_error(struct evconnlistener *, void *);
+#if LIBEVENT_VERSION_NUMBER >= 0x02020000
+void golibevent_on_prepare(struct evwatch *, const struct evwatch_prepare_cb_info *, void *);
+void golibevent_on_check(struct evwatch *, const struct evwatch_check_cb_info *, void *);
+#endif
+
 /* callbacks.c: what the listener itself has to tell Go. */
 void golibevent_on_enable_error(struct golibevent_listener *, int err);
 void golibevent_on_listener_gone(void *handle);
