@@ -119,7 +119,8 @@ func (b *Base) leave() { b.life.Leave() }
 // Close frees the base and all that was made on it, newest first: events,
 // bufferevents, listeners and what other packages have made. Callbacks that have not
 // come will not come; functions that Post has queued are dropped. The cleanup of what
-// Buffer.AddReference has added, and is still there, runs.
+// Buffer.AddReference has added, and is still there, runs, and so does what Event.Finalize
+// was given.
 //
 // It returns ErrRunning while a loop or a callback runs on the base, ErrBroken after a
 // Goexit in a callback, and nil when the base was closed before. Of a base of

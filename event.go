@@ -252,17 +252,47 @@ func (ev *Event) free() {
 //
 // Wraps: event_free, event_free_finalize
 func (ev *Event) Close() error {
+	_, err := ev.close("event_free")
+	return err
+}
+
+// close is Close for op, and says whether it was the first.
+func (ev *Event) close(op string) (first bool, err error) {
 	if ev.base.broken.Load() {
-		return &Error{"event_free", ErrBroken}
+		return false, &Error{op, ErrBroken}
 	}
 	first, free := ev.life.Close()
-	if !first {
-		return nil
+	if first {
+		events.Delete(ev.handle)
 	}
-	events.Delete(ev.handle)
 	if free {
 		ev.free()
 	}
+	return first, nil
+}
+
+// Finalize is Close, and has fn called when the event's callback is over and cannot come
+// any more: to close the descriptor from any goroutine. The loop runs fn like a posted
+// function, after the callback that runs now; if no loop does, Base.Close runs it, which on
+// a borrowed base does not wait for a callback.
+//
+// It is safe from any goroutine. It returns EINVAL for a nil fn, and ErrClosed when the
+// event was closed before; fn is then not called.
+//
+// Wraps: event_finalize, event_free_finalize
+func (ev *Event) Finalize(fn func()) error {
+	const op = "event_free_finalize"
+	if fn == nil {
+		return opError(op, syscall.EINVAL)
+	}
+	first, err := ev.close(op)
+	switch {
+	case err != nil:
+		return err
+	case !first:
+		return &Error{op, ErrClosed}
+	}
+	ev.base.end(fn)
 	return nil
 }
 

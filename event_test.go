@@ -2257,6 +2257,136 @@ func TestCloseOfAnotherActiveEvent(t *testing.T) {
 	})
 }
 
+// A callback finalizes its own event and another that is active. The other is not called,
+// and each finalizer is, once, when the callback has returned.
+//
+// Upstream: finalize/within_cb
+func TestFinalizeInCallback(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
+		b := newBaseWith(t, cfg)
+		var evs [2]*libevent.Event
+		calls, finalized, inside := 0, 0, false
+		for i := range evs {
+			evs[i] = addTimer(t, b, faraway, func(events) (events, time.Duration) {
+				calls++
+				inside = true
+				for _, ev := range evs {
+					if err := ev.Finalize(func() {
+						finalized++
+						if inside {
+							t.Error("finalized in the callback")
+						}
+					}); err != nil {
+						t.Error(err)
+					}
+					isErrno(t, ev.Add(0), libevent.ErrClosed)
+				}
+				inside = false
+				return 0, soon // which does not count
+			})
+			if err := evs[i].Activate(libevent.EV_TIMEOUT); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dispatch(t, b)
+		if calls != 1 || finalized != 2 {
+			t.Errorf("%d callbacks, want 1, and %d finalizers, want 2", calls, finalized)
+		}
+	})
+}
+
+// A finalizer waits for the callback that runs, and Finalize does not.
+//
+// Upstream: finalize/cb_invoked
+// Upstream: finalize/free_finalize
+func TestFinalizeDuringTheCallback(t *testing.T) {
+	p := socketpair(t)
+	b := newBase(t)
+	send(t, p[1], "data")
+	entered, leave := make(chan struct{}), make(chan struct{})
+	finalized := make(chan bool, 1)
+	returned := false
+	ev, err := b.AddEvent(p[0], libevent.EV_READ, func(events) (events, time.Duration) {
+		close(entered)
+		<-leave
+		returned = true
+		return 0, 0
+	}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	background(t, b)
+	wait(t, "the callback", entered)
+	if err := ev.Finalize(func() {
+		closeSocket(t, p[0])
+		finalized <- returned
+	}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-finalized:
+		t.Error("finalized during the callback")
+	default:
+	}
+	close(leave)
+	if !wait(t, "the finalizer", finalized) {
+		t.Error("finalized before the callback had returned")
+	}
+}
+
+// Without a loop it is the base that finalizes, and what is refused is never called.
+func TestFinalizeWithoutALoop(t *testing.T) {
+	b := newBase(t)
+	n := 0
+	never := func() { t.Error("called") }
+	ev, closed := addTimer(t, b, soon, keep), addTimer(t, b, soon, keep)
+	isErrno(t, ev.Finalize(nil), syscall.EINVAL)
+	if err := errors.Join(ev.Finalize(func() { n++ }), closed.Close()); err != nil {
+		t.Fatal(err)
+	}
+	isErrno(t, ev.Finalize(never), libevent.ErrClosed)
+	isErrno(t, closed.Finalize(never), libevent.ErrClosed)
+	last := addTimer(t, b, soon, keep)
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	isErrno(t, last.Finalize(never), libevent.ErrClosed)
+	if n != 1 {
+		t.Errorf("finalized %d times, want 1", n)
+	}
+}
+
+// Each of many events is finalized once, whoever is quicker with it.
+func TestFinalizeFromGoroutines(t *testing.T) {
+	b := newBase(t)
+	stop := background(t, b)
+	var finalized, accepted atomic.Int32
+	var group sync.WaitGroup
+	for range 200 {
+		ev := addTimer(t, b, 10*time.Microsecond, keep)
+		for range 2 {
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				switch err := ev.Finalize(func() { finalized.Add(1) }); {
+				case err == nil:
+					accepted.Add(1)
+				default:
+					isErrno(t, err, libevent.ErrClosed)
+				}
+			}()
+		}
+	}
+	group.Wait()
+	stop()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if finalized.Load() != 200 || accepted.Load() != 200 {
+		t.Errorf("%d finalizers of %d", finalized.Load(), accepted.Load())
+	}
+}
+
 // The longest text that an error of this package has to carry is its own.
 func TestErrorText(t *testing.T) {
 	b := newBase(t)

@@ -217,6 +217,28 @@ func ExampleWatcher() {
 	// Output: true
 }
 
+// The descriptor is closed when nobody uses it any more.
+func ExampleEvent_Finalize() {
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+	orPanic(err)
+	defer syscall.Close(pair[1])
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	ev, err := base.AddEvent(pair[0], libevent.EV_READ, func(libevent.Events) (libevent.Events, time.Duration) {
+		return 0, 0
+	}, 0)
+	orPanic(err)
+	go func() { // anywhere, and at any time
+		orPanic(ev.Finalize(func() {
+			fmt.Println(syscall.Close(pair[0]))
+			orPanic(base.Stop())
+		}))
+	}()
+	orPanic(base.Loop(libevent.EVLOOP_NO_EXIT_ON_EMPTY))
+	// Output: <nil>
+}
+
 func ExampleBase_Post() {
 	base, err := libevent.New()
 	orPanic(err)
