@@ -63,7 +63,7 @@ func (bev *BufferEvent) drained(n int) { bev.view.drained += C.size_t(n) }
 
 // take moves the start of the input to p, as much as fits and is known.
 func (bev *BufferEvent) take(p []byte) (n int, ok bool) {
-	first, ok := bev.first()
+	first, _ := bev.first()
 	if len(first) == 0 || (len(first) < len(p) && bev.view.n < bev.view.len) {
 		return 0, false
 	}

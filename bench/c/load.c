@@ -9,9 +9,9 @@
  * its memory is looked at, a SIGUSR1 before the first echo and a SIGUSR2 after the last.
  * On each active connection inflight messages are sent at once, and the next ones when all
  * have come back, so that every server gets them in the same portions. Each idle connection
- * has one message echoed and is then left alone. What is received is compared with what was sent until the warm-up
- * is over. The program polls and never sleeps, so that the server never has to wake it.
- * It prints one JSON object:
+ * has one message echoed and is then left alone. What is received is compared with what
+ * was sent until the warm-up is over. The program polls and never sleeps, so that the
+ * server never has to wake it. It prints one JSON object:
  *
  *	{"rate": echoes a second, "p50", "p99": ns from the sending of a burst to its last
  *	 byte, "cpu": ns of the server's CPU time an echo, "busy": share of the window that
