@@ -25,7 +25,8 @@ help:
 	@echo 'make test    the tests, with the race detector'
 	@echo 'make check   format, vet, lints, C warnings, backends, asan, cgocheck2, valgrind'
 	@echo 'make bench   the benchmarks, beside C and others; bench-quick takes two minutes'
-	@echo 'make cover   test coverage, in cover.out'
+	@echo 'make cover   docs/coverage.md: what there is in Go for each function of C'
+	@echo 'make test-coverage  the statements that the tests reach, in cover.out'
 	@echo 'make docker  build both images and run CI in one of them'
 	@echo 'make fmt     format the Go code'
 
@@ -58,7 +59,11 @@ bench-quick: deps-bench
 	$(MAKE) -C bench bench-quick
 
 .PHONY: cover
-cover: deps-test
+cover: deps-build
+	cd tools && $(GO) run ./cover
+
+.PHONY: test-coverage
+test-coverage: deps-test
 	$(TEST) -coverpkg=./... -coverprofile=cover.out ./...
 	$(GO) tool cover -func=cover.out | tail -n 1
 
@@ -76,7 +81,7 @@ fmt: bin/gofumpt
 
 # In this order: what takes long comes last.
 .PHONY: check
-check: check-fmt check-vet check-staticcheck check-lint check-c check-minimum \
+check: check-fmt check-vet check-staticcheck check-lint check-cover check-c check-minimum \
 	check-backends check-asan check-cgocheck check-valgrind
 	@echo 'check: all is well'
 
@@ -99,6 +104,10 @@ check-staticcheck: deps bin/staticcheck
 .PHONY: check-lint
 check-lint: deps
 	cd tools && $(GO) test -count=1 ./...
+
+.PHONY: check-cover
+check-cover: deps
+	cd tools && $(GO) run ./cover -check
 
 # The packages ask for warnings themselves. -Werror is for us alone: a user's
 # compiler may warn of something new.
