@@ -14,6 +14,14 @@ golibevent_use_threads(void)
 	return evthread_use_pthreads();
 }
 
+/* Has a result for cgo's sake, as golibevent_enable_debug_mode. */
+int
+golibevent_enable_lock_debugging(void)
+{
+	evthread_enable_lock_debugging();
+	return 0;
+}
+
 /* Breaks the loop if the request still stands, which is served with that. Its event has
  * the best priority and stays active across the start of a loop, which forgets a plain
  * loopbreak. */

@@ -166,6 +166,7 @@ func (buf *Buffer) EnableLocking() error {
 	if err := buf.enter(op); err != nil {
 		return err
 	}
+	settleLockDebugging()
 	rc, err := C.evbuffer_enable_locking(buf.c, nil)
 	switch {
 	case rc != -1:

@@ -163,6 +163,7 @@ struct golibevent_pair {
 
 /* base.c */
 int golibevent_use_threads(void);
+int golibevent_enable_lock_debugging(void);
 struct golibevent_base *golibevent_base_new(const struct event_config *, int flags);
 struct golibevent_base *golibevent_base_borrow(struct event_base *);
 int golibevent_base_priority_init(struct golibevent_base *, int n);
@@ -307,7 +308,17 @@ int golibevent_log_open(int *fd);
 int golibevent_log_close(void);
 int golibevent_log_take(struct golibevent_message *);
 
+/* What sets an option of a socket, as libevent's functions for that do. */
+typedef int (*golibevent_setter)(evutil_socket_t);
+
 /* util.c */
+int golibevent_set_socket(int fd, golibevent_setter);
+int golibevent_make_listen_socket_not_ipv6only(evutil_socket_t);
+int golibevent_set_tcp_keepalive(int fd, int on, int seconds);
+int golibevent_socketpair(int domain, int type, int protocol, int fds[2]);
+struct evutil_monotonic_timer *golibevent_monotonic_timer_new(int flags);
+int golibevent_secure_rng_init(void);
+int golibevent_secure_rng_get_bytes(void *, size_t);
 int golibevent_sockaddr_ip(struct sockaddr_storage *, const uint8_t *addr, int n,
     uint16_t port, const char *zone);
 int golibevent_sockaddr_unix(struct sockaddr_storage *, const char *path, size_t n);

@@ -365,6 +365,26 @@ var listenerOptionsNames = []flagName{
 // String returns the names of the bits, as in "LEV_OPT_REUSEABLE".
 func (o ListenerOptions) String() string { return flagString(int64(o), listenerOptionsNames) }
 
+// MonotonicFlags are the EV_MONOT_* constants, given when a MonotonicTimer is made.
+type MonotonicFlags int
+
+const (
+	// EV_MONOT_PRECISE is the clock that is exact to the microsecond, at some cost.
+	EV_MONOT_PRECISE MonotonicFlags = C.EV_MONOT_PRECISE
+	// EV_MONOT_FALLBACK is the wall clock, kept from going back.
+	EV_MONOT_FALLBACK MonotonicFlags = C.EV_MONOT_FALLBACK
+
+	knownMonotonicFlags = EV_MONOT_PRECISE | EV_MONOT_FALLBACK
+)
+
+var monotonicFlagsNames = []flagName{
+	{int64(EV_MONOT_PRECISE), "EV_MONOT_PRECISE"},
+	{int64(EV_MONOT_FALLBACK), "EV_MONOT_FALLBACK"},
+}
+
+// String returns the names of the bits, as in "EV_MONOT_PRECISE".
+func (f MonotonicFlags) String() string { return flagString(int64(f), monotonicFlagsNames) }
+
 // LogSeverity is how grave a message of libevent's log is: one of EVENT_LOG_*.
 type LogSeverity int
 

@@ -34,7 +34,7 @@ var children = map[string]func() int{}
 const (
 	childVariable = "LIBEVENT_TEST_CHILD"
 
-	// debugModeVariable makes all tests run in libevent's debug mode.
+	// debugModeVariable makes all tests run in libevent's debug mode, its locks watched.
 	debugModeVariable = "LIBEVENT_TEST_DEBUG_MODE"
 )
 
@@ -43,7 +43,7 @@ func TestMain(m *testing.M) {
 		os.Exit(children[name]())
 	}
 	if os.Getenv(debugModeVariable) != "" {
-		if err := libevent.EnableDebugMode(); err != nil {
+		if err := errors.Join(libevent.EnableDebugMode(), libevent.EnableLockDebugging()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -188,6 +188,7 @@ func EnableDebugMode() error {
 
 // settleDebugMode notes that a base is about to be made.
 func settleDebugMode() {
+	settleLockDebugging()
 	debugMode.mu.Lock()
 	defer debugMode.mu.Unlock()
 	debugMode.late = true

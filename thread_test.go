@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -593,4 +594,93 @@ func TestSignalsAmongGoroutines(t *testing.T) {
 	if seen.Load() != want {
 		t.Errorf("%d calls, want %d", seen.Load(), want)
 	}
+}
+
+func init() { children["lock debugging"] = childLockDebugging }
+
+// childLockDebugging has libevent watch over its locks while two goroutines use a base.
+func childLockDebugging() int {
+	for range 2 {
+		if err := libevent.EnableLockDebugging(); err != nil {
+			panic(err)
+		}
+	}
+	b, err := libevent.New()
+	if err != nil {
+		panic(err)
+	}
+	if err := libevent.EnableLockDebugging(); err != nil {
+		panic(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- b.Loop(libevent.EVLOOP_NO_EXIT_ON_EMPTY) }()
+	for range 100 {
+		ran := make(chan bool)
+		ev, err := b.AddTimer(0, func(events) (events, time.Duration) {
+			ran <- true
+			return 0, faraway
+		})
+		if err != nil {
+			panic(err)
+		}
+		<-ran
+		if err := ev.Close(); err != nil {
+			panic(err)
+		}
+	}
+	if err := b.Stop(); err != nil {
+		panic(err)
+	}
+	if err := <-ended; err != nil {
+		panic(err)
+	}
+	if err := b.Close(); err != nil {
+		panic(err)
+	}
+	return 0
+}
+
+func TestLockDebugging(t *testing.T) {
+	if out, err := child("lock debugging").CombinedOutput(); err != nil || len(out) != 0 {
+		t.Errorf("%v: %s", err, out)
+	}
+	newBase(t)
+	const op = "evthread_enable_lock_debugging"
+	err := libevent.EnableLockDebugging()
+	if os.Getenv(debugModeVariable) != "" {
+		wrapped(t, op, err, nil)
+		return
+	}
+	var e *libevent.Error
+	if !errors.As(err, &e) || e.Op != op || errors.As(err, new(syscall.Errno)) {
+		t.Errorf("after the first base: %v", err)
+	}
+}
+
+// What makes or takes a lock before there is a base comes too late as well.
+func TestLockDebuggingComesFirst(t *testing.T) {
+	for _, name := range []string{"lock of a buffer", "lock of the random generator"} {
+		if out, err := child(name).CombinedOutput(); err != nil || len(out) != 0 {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
+	}
+}
+
+func init() {
+	children["lock of a buffer"] = func() int {
+		buf, err := libevent.NewBuffer()
+		if err != nil {
+			panic(err)
+		}
+		return tooLate(buf.EnableLocking())
+	}
+	children["lock of the random generator"] = func() int { return tooLate(libevent.SecureRNGInit()) }
+}
+
+// tooLate returns 0 if locks can no longer be watched, after what has returned err.
+func tooLate(err error) int {
+	if err != nil || libevent.EnableLockDebugging() == nil {
+		return 1
+	}
+	return 0
 }

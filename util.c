@@ -1,4 +1,4 @@
-/* Pipes, and socket addresses between Go's form and C's. */
+/* Pipes, sockets, clocks, and socket addresses between Go's form and C's. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <net/if.h>
@@ -10,20 +10,16 @@
 #include <unistd.h>
 #include "internal.h"
 
-/* Makes a pipe whose ends do not block and are closed on exec. */
-int
-golibevent_pipe(int ends[2])
+#ifndef __linux__
+/* Makes both ends non-blocking and close-on-exec. -1 with errno: they are closed. */
+static int
+set_ends(int ends[2])
 {
-#ifdef __linux__
-	return pipe2(ends, O_NONBLOCK | O_CLOEXEC);
-#else
 	int i, err;
 
-	if (pipe(ends) == -1)
-		return -1;
 	for (i = 0; i < 2; i++) {
-		if (fcntl(ends[i], F_SETFD, FD_CLOEXEC) == -1 ||
-		    fcntl(ends[i], F_SETFL, O_NONBLOCK) == -1) {
+		if (evutil_make_socket_nonblocking(ends[i]) == -1 ||
+		    evutil_make_socket_closeonexec(ends[i]) == -1) {
 			err = errno;
 			close(ends[0]);
 			close(ends[1]);
@@ -32,7 +28,100 @@ golibevent_pipe(int ends[2])
 		}
 	}
 	return 0;
+}
 #endif
+
+/* Makes a pipe whose ends do not block and are closed on exec. */
+int
+golibevent_pipe(int ends[2])
+{
+#ifdef __linux__
+	return pipe2(ends, O_NONBLOCK | O_CLOEXEC);
+#else
+	return pipe(ends) == -1 ? -1 : set_ends(ends);
+#endif
+}
+
+/* Makes two connected sockets that do not block and are closed on exec. */
+int
+golibevent_socketpair(int domain, int type, int protocol, int fds[2])
+{
+#ifdef __linux__
+	return evutil_socketpair(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol, fds);
+#else
+	return evutil_socketpair(domain, type, protocol, fds) == -1 ? -1 : set_ends(fds);
+#endif
+}
+
+/* Calls set, for an open descriptor: for others libevent would also log what is wrong. */
+int
+golibevent_set_socket(int fd, golibevent_setter set)
+{
+	return fcntl(fd, F_GETFD) == -1 ? -1 : set(fd);
+}
+
+int
+golibevent_make_listen_socket_not_ipv6only(evutil_socket_t fd)
+{
+#if LIBEVENT_VERSION_NUMBER >= 0x02020000
+	return evutil_make_listen_socket_not_ipv6only(fd);
+#else
+	(void)fd;
+	errno = ENOTSUP;
+	return -1;
+#endif
+}
+
+int
+golibevent_set_tcp_keepalive(int fd, int on, int seconds)
+{
+#if LIBEVENT_VERSION_NUMBER >= 0x02020000
+	return evutil_set_tcp_keepalive(fd, on, seconds);
+#else
+	(void)fd;
+	(void)on;
+	(void)seconds;
+	errno = ENOTSUP;
+	return -1;
+#endif
+}
+
+/* The caller frees the result with evutil_monotonic_timer_free. */
+struct evutil_monotonic_timer *
+golibevent_monotonic_timer_new(int flags)
+{
+	struct evutil_monotonic_timer *timer = evutil_monotonic_timer_new();
+	int err;
+
+	if (timer != NULL && evutil_configure_monotonic_time(timer, flags) == -1) {
+		err = errno;
+		evutil_monotonic_timer_free(timer);
+		errno = err;
+		return NULL;
+	}
+	return timer;
+}
+
+/* Sees to the seed. libevent does not say why there is none. */
+int
+golibevent_secure_rng_init(void)
+{
+	errno = 0;
+	if (evutil_secure_rng_init() == 0)
+		return 0;
+	if (errno == 0)
+		errno = EIO;
+	return -1;
+}
+
+/* Fills p with n bytes, which libevent would also do without a seed. */
+int
+golibevent_secure_rng_get_bytes(void *p, size_t n)
+{
+	if (golibevent_secure_rng_init() == -1)
+		return -1;
+	evutil_secure_rng_get_bytes(p, n);
+	return 0;
 }
 
 /*
