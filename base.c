@@ -412,6 +412,19 @@ golibevent_base_time(struct golibevent_base *gb, int64_t *ns)
 	return rc;
 }
 
+/* NULL with errno where libevent does not tell. */
+const char *
+golibevent_base_signal_method(const struct golibevent_base *gb)
+{
+#if LIBEVENT_VERSION_NUMBER >= 0x02020000
+	return event_base_get_signal_method(gb->base);
+#else
+	(void)gb;
+	errno = ENOTSUP;
+	return NULL;
+#endif
+}
+
 int
 golibevent_base_monotonic(struct golibevent_base *gb, int64_t *ns)
 {

@@ -538,6 +538,24 @@ func (b *Base) Method() string {
 	return C.GoString(C.event_base_get_method(b.c.base))
 }
 
+// SignalMethod returns the name of what delivers signals to C code that uses the base:
+// "signal", or "signalfd_signal" with EVENT_BASE_FLAG_USE_SIGNALFD. Those of AddSignal
+// come another way. It returns ENOTSUP before libevent 2.2. It is safe from any goroutine.
+//
+// Wraps: event_base_get_signal_method
+func (b *Base) SignalMethod() (string, error) {
+	const op = "event_base_get_signal_method"
+	if err := b.enter(op); err != nil {
+		return "", err
+	}
+	defer b.leave()
+	name, err := C.golibevent_base_signal_method(b.c)
+	if name == nil {
+		return "", opError(op, err)
+	}
+	return C.GoString(name), nil
+}
+
 // Features returns what the backend can do.
 //
 // Wraps: event_base_get_features

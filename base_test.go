@@ -1593,3 +1593,28 @@ func TestPanicOnABorrowedBase(t *testing.T) {
 		}
 	}
 }
+
+func TestSignalMethod(t *testing.T) {
+	b := newBase(t)
+	name, err := b.SignalMethod()
+	wrapped(t, "event_base_get_signal_method", err, since22())
+	if (name == "") != (err != nil) {
+		t.Errorf("method %q, %v", name, err)
+	}
+	_ = b.Close()
+	_, err = b.SignalMethod()
+	wrapped(t, "event_base_get_signal_method", err, libevent.ErrClosed)
+}
+
+func TestBaseFlagsOfLibevent22(t *testing.T) {
+	for _, flags := range []libevent.BaseFlags{
+		libevent.EVENT_BASE_FLAG_EPOLL_DISALLOW_TIMERFD | libevent.EVENT_BASE_FLAG_PRECISE_TIMER,
+		libevent.EVENT_BASE_FLAG_USE_SIGNALFD,
+	} {
+		b, err := libevent.NewWithConfig(&libevent.Config{Flags: flags})
+		wrapped(t, "event_base_new_with_config", err, since22())
+		if err == nil {
+			_ = b.Close()
+		}
+	}
+}

@@ -174,6 +174,7 @@ void golibevent_base_unstop(struct golibevent_base *, unsigned why);
 int golibevent_base_loopexit(struct golibevent_base *, int64_t us);
 void golibevent_base_post(struct golibevent_base *);
 int golibevent_base_init_common_timeout(struct golibevent_base *, int64_t us);
+const char *golibevent_base_signal_method(const struct golibevent_base *);
 int golibevent_base_num_events(struct golibevent_base *, unsigned);
 char *golibevent_base_dump_events(struct golibevent_base *, size_t *n);
 int golibevent_base_time(struct golibevent_base *, int64_t *ns);

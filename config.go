@@ -66,8 +66,9 @@ var errNoMethod = errors.New("no backend meets the configuration")
 // must Close it.
 //
 // An unknown method's name is no error, as in C. It returns EINVAL for unknown
-// features and flags, negative numbers, and priorities out of range, and an Error
-// that says so when no backend has what is required.
+// features and flags, negative numbers, and priorities out of range, ENOTSUP for flags
+// that need a later libevent, and an Error that says so when no backend has what is
+// required.
 //
 // Wraps: event_base_new_with_config
 func NewWithConfig(cfg *Config) (*Base, error) {
@@ -82,6 +83,9 @@ func NewWithConfig(cfg *Config) (*Base, error) {
 		cfg.LimitPriority < 0 || cfg.LimitPriority > maxPriorities ||
 		cfg.Priorities < 0 || cfg.Priorities > maxPriorities {
 		return nil, opError(op, syscall.EINVAL)
+	}
+	if !has22 && cfg.Flags&baseFlags22 != 0 {
+		return nil, opError(op, syscall.ENOTSUP)
 	}
 	c, err := C.event_config_new()
 	if c == nil {

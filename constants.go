@@ -256,10 +256,18 @@ const (
 	// EVENT_BASE_FLAG_PRECISE_TIMER makes timeouts exact to the microsecond
 	// instead of the millisecond, at some cost.
 	EVENT_BASE_FLAG_PRECISE_TIMER BaseFlags = C.EVENT_BASE_FLAG_PRECISE_TIMER
+	// EVENT_BASE_FLAG_EPOLL_DISALLOW_TIMERFD has EVENT_BASE_FLAG_PRECISE_TIMER do
+	// without a timerfd on epoll. It needs libevent 2.2.
+	EVENT_BASE_FLAG_EPOLL_DISALLOW_TIMERFD BaseFlags = 0x40
+	// EVENT_BASE_FLAG_USE_SIGNALFD delivers signals to C code on the base through
+	// a signalfd. It needs libevent 2.2, and changes nothing for AddSignal.
+	EVENT_BASE_FLAG_USE_SIGNALFD BaseFlags = 0x80
 
 	knownBaseFlags = EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_IGNORE_ENV |
 		EVENT_BASE_FLAG_STARTUP_IOCP | EVENT_BASE_FLAG_NO_CACHE_TIME |
-		EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST | EVENT_BASE_FLAG_PRECISE_TIMER
+		EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST | EVENT_BASE_FLAG_PRECISE_TIMER |
+		baseFlags22
+	baseFlags22 = EVENT_BASE_FLAG_EPOLL_DISALLOW_TIMERFD | EVENT_BASE_FLAG_USE_SIGNALFD
 )
 
 var baseFlagsNames = []flagName{
@@ -269,6 +277,8 @@ var baseFlagsNames = []flagName{
 	{int64(EVENT_BASE_FLAG_NO_CACHE_TIME), "EVENT_BASE_FLAG_NO_CACHE_TIME"},
 	{int64(EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST), "EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST"},
 	{int64(EVENT_BASE_FLAG_PRECISE_TIMER), "EVENT_BASE_FLAG_PRECISE_TIMER"},
+	{int64(EVENT_BASE_FLAG_EPOLL_DISALLOW_TIMERFD), "EVENT_BASE_FLAG_EPOLL_DISALLOW_TIMERFD"},
+	{int64(EVENT_BASE_FLAG_USE_SIGNALFD), "EVENT_BASE_FLAG_USE_SIGNALFD"},
 }
 
 // String returns the names of the bits, as in "EVENT_BASE_FLAG_NOLOCK".
@@ -343,11 +353,13 @@ const (
 	LEV_OPT_REUSEABLE_PORT ListenerOptions = C.LEV_OPT_REUSEABLE_PORT
 	// LEV_OPT_BIND_IPV6ONLY sets IPV6_V6ONLY.
 	LEV_OPT_BIND_IPV6ONLY ListenerOptions = C.LEV_OPT_BIND_IPV6ONLY
+	// LEV_OPT_BIND_IPV4_AND_IPV6 clears IPV6_V6ONLY. It needs libevent 2.2.
+	LEV_OPT_BIND_IPV4_AND_IPV6 ListenerOptions = 0x200
 
 	knownListenerOptions = LEV_OPT_LEAVE_SOCKETS_BLOCKING | LEV_OPT_CLOSE_ON_FREE |
 		LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE | LEV_OPT_THREADSAFE |
 		LEV_OPT_DISABLED | LEV_OPT_DEFERRED_ACCEPT | LEV_OPT_REUSEABLE_PORT |
-		LEV_OPT_BIND_IPV6ONLY
+		LEV_OPT_BIND_IPV6ONLY | LEV_OPT_BIND_IPV4_AND_IPV6
 )
 
 var listenerOptionsNames = []flagName{
@@ -360,6 +372,7 @@ var listenerOptionsNames = []flagName{
 	{int64(LEV_OPT_DEFERRED_ACCEPT), "LEV_OPT_DEFERRED_ACCEPT"},
 	{int64(LEV_OPT_REUSEABLE_PORT), "LEV_OPT_REUSEABLE_PORT"},
 	{int64(LEV_OPT_BIND_IPV6ONLY), "LEV_OPT_BIND_IPV6ONLY"},
+	{int64(LEV_OPT_BIND_IPV4_AND_IPV6), "LEV_OPT_BIND_IPV4_AND_IPV6"},
 }
 
 // String returns the names of the bits, as in "LEV_OPT_REUSEABLE".
@@ -403,6 +416,9 @@ const (
 func (s LogSeverity) String() string {
 	return enumString(int(s), "EVENT_LOG_DEBUG", "EVENT_LOG_MSG", "EVENT_LOG_WARN", "EVENT_LOG_ERR")
 }
+
+// has22 says that this program was built for libevent 2.2 or later.
+const has22 = C.LIBEVENT_VERSION_NUMBER >= 0x02020000
 
 // flagName names one bit of a flag family.
 type flagName struct {

@@ -64,8 +64,9 @@ type Listener struct {
 // use needs LEV_OPT_REUSEABLE.
 //
 // It returns EINVAL for a nil fn, an invalid addr, unknown options and a backlog that C
-// cannot hold; ENOPROTOOPT or EOPNOTSUPP for options that the address family has not;
-// and the errors of socket, bind and listen, such as EADDRINUSE.
+// cannot hold; ENOTSUP for an option that needs a later libevent; ENOPROTOOPT or EOPNOTSUPP
+// for options that the address family has not; and the errors of socket, bind and listen,
+// such as EADDRINUSE.
 //
 // Wraps: evconnlistener_new_bind
 func (b *Base) Listen(addr netip.AddrPort, options ListenerOptions, backlog int, fn AcceptCallback) (*Listener, error) {
@@ -103,7 +104,7 @@ func (b *Base) listen(sa *sockaddr, err error, options ListenerOptions, backlog 
 // as LEV_OPT_REUSEABLE, come too late and do nothing.
 //
 // It returns EBADF for a descriptor that is not open, ENOTSOCK and EOPNOTSUPP for one
-// that cannot listen, EINVAL for what Listen refuses, for a descriptor beyond what the
+// that cannot listen, EINVAL and ENOTSUP for what Listen refuses, for a descriptor beyond what the
 // select backend can watch, and for a socket that is connected. On failure the socket is
 // left open, save where the backend cannot watch one more (ENOMEM, ENOSPC).
 //
@@ -127,6 +128,9 @@ type listenerMaker func(options C.uint, backlog C.int, handle unsafe.Pointer) (*
 func (b *Base) newListener(op string, options ListenerOptions, backlog int, fn AcceptCallback, ownSocket bool, create listenerMaker) (*Listener, error) {
 	if fn == nil || options&^knownListenerOptions != 0 || backlog > maxInt32 {
 		return nil, opError(op, syscall.EINVAL)
+	}
+	if !has22 && options&LEV_OPT_BIND_IPV4_AND_IPV6 != 0 {
+		return nil, opError(op, syscall.ENOTSUP)
 	}
 	if err := b.enter(op); err != nil {
 		return nil, err

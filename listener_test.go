@@ -1133,6 +1133,18 @@ func TestListenerIsCollectedAfterClose(t *testing.T) {
 	}
 }
 
+func TestListenerOptionOfLibevent22(t *testing.T) {
+	b := newBase(t)
+	ln, err := b.Listen(netip.MustParseAddrPort("[::]:0"), usual|libevent.LEV_OPT_BIND_IPV4_AND_IPV6, 0, discard)
+	if errors.Is(err, syscall.EAFNOSUPPORT) {
+		t.Skip("there is no IPv6: ", err)
+	}
+	wrapped(t, "evconnlistener_new_bind", err, since22())
+	if err == nil {
+		_ = ln.Close()
+	}
+}
+
 func ExampleBase_Listen() {
 	base, err := libevent.New()
 	if err != nil {
