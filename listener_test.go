@@ -1181,3 +1181,38 @@ func ExampleBase_Listen() {
 	// a connection from 127.0.0.1
 	// hello
 }
+
+// A Listener that takes one connection at a time.
+func ExampleListener() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	left := 2
+	serve := func(ln *libevent.Listener, fd int, _ netip.AddrPort) {
+		fmt.Println("a connection")
+		orPanic(ln.Disable())
+		orPanic(base.Once(fd, libevent.EV_READ, func(libevent.Events) {
+			fmt.Println("its end")
+			orPanic(syscall.Close(fd))
+			if left--; left == 0 {
+				orPanic(ln.Close())
+			} else {
+				orPanic(ln.Enable())
+			}
+		}, libevent.NoTimeout))
+	}
+	ln, err := base.Listen(netip.MustParseAddrPort("127.0.0.1:0"), libevent.LEV_OPT_CLOSE_ON_FREE, 0, serve)
+	orPanic(err)
+	orPanic(ln.SetErrorCallback(func(_ *libevent.Listener, err error) { fmt.Println(err) }))
+	for range left {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		orPanic(err)
+		orPanic(conn.Close())
+	}
+	orPanic(base.Dispatch())
+	// Output:
+	// a connection
+	// its end
+	// a connection
+	// its end
+}
