@@ -1948,6 +1948,25 @@ func ExampleBuffer() {
 	// 11 bytes left
 }
 
+func ExampleEOL() {
+	for _, style := range []libevent.EOL{libevent.EVBUFFER_EOL_ANY, libevent.EVBUFFER_EOL_CRLF, libevent.EVBUFFER_EOL_LF} {
+		buf, err := libevent.NewBuffer()
+		orPanic(err)
+		_, err = buf.WriteString("a line\r\n\r\nthe next\n")
+		orPanic(err)
+		first, err := buf.ReadLine(style)
+		orPanic(err)
+		second, err := buf.ReadLine(style)
+		orPanic(err)
+		fmt.Printf("%v: %q %q\n", style, first, second)
+		orPanic(buf.Close())
+	}
+	// Output:
+	// EVBUFFER_EOL_ANY: "a line" "the next"
+	// EVBUFFER_EOL_CRLF: "a line" ""
+	// EVBUFFER_EOL_LF: "a line\r" "\r"
+}
+
 func ExampleBuffer_Peek() {
 	buf, err := libevent.NewBuffer()
 	if err != nil {

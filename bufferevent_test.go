@@ -1907,6 +1907,86 @@ func ExampleBase_NewBufferEventPair() {
 	// BEV_EVENT_READING|BEV_EVENT_EOF
 }
 
+func ExampleBufferEvents() {
+	fmt.Println(libevent.BEV_EVENT_READING | libevent.BEV_EVENT_TIMEOUT)
+	// luaevent has other names for some.
+	fmt.Println(libevent.EVBUFFER_EOF == libevent.BEV_EVENT_EOF)
+	// Output:
+	// BEV_EVENT_READING|BEV_EVENT_TIMEOUT
+	// true
+}
+
+// A BufferEvent that all goroutines may use needs these three.
+func ExampleBufferEventOptions() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	left, right, err := base.NewBufferEventPair(libevent.BEV_OPT_THREADSAFE |
+		libevent.BEV_OPT_DEFER_CALLBACKS | libevent.BEV_OPT_UNLOCK_CALLBACKS)
+	orPanic(err)
+	right.SetCallbacks(func(bev *libevent.BufferEvent) {
+		fmt.Println(bev.Input().Len(), "bytes")
+		orPanic(bev.Close())
+	}, nil, nil)
+	orPanic(right.Enable(libevent.EV_READ))
+	written := make(chan error)
+	go func() {
+		_, err := left.WriteString("hello")
+		written <- err
+	}()
+	orPanic(<-written)
+	orPanic(base.Dispatch())
+	// Without the second the third would be wrong.
+	_, err = base.NewBufferEvent(-1, libevent.BEV_OPT_UNLOCK_CALLBACKS)
+	fmt.Println(errors.Is(err, syscall.EINVAL))
+	// Output:
+	// 5 bytes
+	// true
+}
+
+// The partner in a pair is told of an end, where a socket would have to be shut down.
+func ExampleFlushMode() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	left, right, err := base.NewBufferEventPair(0)
+	orPanic(err)
+	right.SetCallbacks(nil, nil, func(_ *libevent.BufferEvent, what libevent.BufferEvents) { fmt.Println(what) })
+	orPanic(right.Enable(libevent.EV_READ))
+	for _, mode := range []libevent.FlushMode{libevent.BEV_NORMAL, libevent.BEV_FINISHED} {
+		fmt.Println(mode)
+		orPanic(left.Flush(libevent.EV_WRITE, mode))
+		orPanic(base.Dispatch())
+	}
+	// Output:
+	// BEV_NORMAL
+	// BEV_FINISHED
+	// BEV_EVENT_READING|BEV_EVENT_EOF
+}
+
+// Below its low watermark a read callback is not called, unless by hand.
+func ExampleTriggerOptions() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	left, right, err := base.NewBufferEventPair(0)
+	orPanic(err)
+	right.SetCallbacks(func(bev *libevent.BufferEvent) { fmt.Println(bev.Input().Len(), "bytes") }, nil, nil)
+	orPanic(right.SetWatermark(libevent.EV_READ, 100, 0))
+	orPanic(right.Enable(libevent.EV_READ))
+	_, err = left.WriteString("hello")
+	orPanic(err)
+	for _, options := range []libevent.TriggerOptions{0, libevent.BEV_TRIG_IGNORE_WATERMARKS} {
+		fmt.Println(options)
+		orPanic(right.Trigger(libevent.EV_READ, options))
+		orPanic(base.Dispatch())
+	}
+	// Output:
+	// 0
+	// BEV_TRIG_IGNORE_WATERMARKS
+	// 5 bytes
+}
+
 // An echo round: 64 bytes there and back, between two BufferEvents on one loop.
 func BenchmarkBufferEventEcho(b *testing.B) {
 	for _, bench := range []struct {

@@ -370,3 +370,114 @@ func ExampleEvents() {
 	fmt.Println(libevent.EV_READ|libevent.EV_TIMEOUT, libevent.LEAVE, libevent.Events(0))
 	// Output: EV_TIMEOUT|EV_READ LEAVE 0
 }
+
+func ExampleEvent() {
+	fds, err := libevent.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	orPanic(err)
+	defer syscall.Close(fds[0])
+	defer syscall.Close(fds[1])
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	var ev *libevent.Event
+	ev, err = base.NewEvent(fds[0], libevent.EV_READ, func(libevent.Events) (libevent.Events, time.Duration) {
+		buf := make([]byte, 64)
+		n, err := ev.Read(buf)
+		if err == io.EOF {
+			return libevent.LEAVE, 0
+		}
+		orPanic(err)
+		fmt.Printf("%s\n", buf[:n])
+		return 0, 0
+	})
+	orPanic(err)
+	orPanic(ev.Add(libevent.NoTimeout))
+	fmt.Println(ev.Events(), ev.Pending(libevent.EV_READ|libevent.EV_TIMEOUT))
+	_, err = syscall.Write(fds[1], []byte("hello"))
+	orPanic(err)
+	orPanic(syscall.Shutdown(fds[1], syscall.SHUT_WR))
+	orPanic(base.Dispatch())
+	// Output:
+	// EV_READ EV_READ
+	// hello
+}
+
+// What a callback returns decides how its event goes on.
+func ExampleEventCallback() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	ticks := 0
+	var tick libevent.EventCallback = func(libevent.Events) (libevent.Events, time.Duration) {
+		ticks++
+		fmt.Println("tick", ticks)
+		switch ticks {
+		case 1:
+			return 0, 0 // the same again
+		case 2:
+			return 0, 2 * time.Millisecond // slower from now on
+		}
+		return libevent.LEAVE, 0
+	}
+	_, err = base.AddTimer(time.Millisecond, tick)
+	orPanic(err)
+	orPanic(base.Dispatch())
+	// Output:
+	// tick 1
+	// tick 2
+	// tick 3
+}
+
+func ExampleLoopFlags() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	_, err = base.AddTimer(50*time.Millisecond, func(what libevent.Events) (libevent.Events, time.Duration) {
+		fmt.Println(what)
+		return libevent.LEAVE, 0
+	})
+	orPanic(err)
+	// Nothing is waited for, and then the first thing that happens.
+	for _, flags := range []libevent.LoopFlags{libevent.EVLOOP_ONCE | libevent.EVLOOP_NONBLOCK, libevent.EVLOOP_ONCE} {
+		fmt.Println(flags)
+		orPanic(base.Loop(flags))
+	}
+	// Output:
+	// EVLOOP_ONCE|EVLOOP_NONBLOCK
+	// EVLOOP_ONCE
+	// EV_TIMEOUT
+}
+
+func ExampleFeatures() {
+	base, err := libevent.NewWithConfig(&libevent.Config{Require: libevent.EV_FEATURE_FDS})
+	if err != nil {
+		fmt.Println("no backend takes every kind of descriptor")
+		return
+	}
+	defer base.Close()
+	fmt.Println(base.Features() & libevent.EV_FEATURE_FDS)
+	// Output: EV_FEATURE_FDS
+}
+
+// A base for one goroutine alone, with timeouts that are exact to the microsecond.
+func ExampleBaseFlags() {
+	flags := libevent.EVENT_BASE_FLAG_NOLOCK | libevent.EVENT_BASE_FLAG_PRECISE_TIMER
+	base, err := libevent.NewWithConfig(&libevent.Config{Flags: flags})
+	orPanic(err)
+	defer base.Close()
+	fmt.Println(flags)
+	// Output: EVENT_BASE_FLAG_NOLOCK|EVENT_BASE_FLAG_PRECISE_TIMER
+}
+
+func ExampleCountFlags() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	for range 3 {
+		ev, err := base.AddTimer(time.Hour, func(libevent.Events) (libevent.Events, time.Duration) { return 0, 0 })
+		orPanic(err)
+		defer ev.Close()
+	}
+	fmt.Println(base.NumEvents(libevent.EVENT_BASE_COUNT_ADDED), base.NumEvents(libevent.EVENT_BASE_COUNT_ACTIVE))
+	// Output: 3 0
+}

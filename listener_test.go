@@ -1216,3 +1216,47 @@ func ExampleListener() {
 	// a connection
 	// its end
 }
+
+func ExampleAcceptCallback() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	var first, second libevent.AcceptCallback
+	first = func(ln *libevent.Listener, fd int, addr netip.AddrPort) {
+		fmt.Println("the first one is from", addr.Addr())
+		orPanic(syscall.Close(fd))
+		orPanic(ln.SetCallback(second))
+	}
+	second = func(ln *libevent.Listener, fd int, addr netip.AddrPort) {
+		fmt.Println("the second one too:", addr.Addr())
+		orPanic(syscall.Close(fd))
+		orPanic(ln.Close())
+	}
+	ln, err := base.Listen(netip.MustParseAddrPort("127.0.0.1:0"), libevent.LEV_OPT_CLOSE_ON_FREE, 0, first)
+	orPanic(err)
+	for range 2 {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		orPanic(err)
+		defer conn.Close()
+	}
+	orPanic(base.Dispatch())
+	// Output:
+	// the first one is from 127.0.0.1
+	// the second one too: 127.0.0.1
+}
+
+// Two listeners share a port, and the system shares out the connections.
+func ExampleListenerOptions() {
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	addr := netip.MustParseAddrPort("127.0.0.1:0")
+	options := libevent.LEV_OPT_CLOSE_ON_FREE | libevent.LEV_OPT_REUSEABLE_PORT
+	for range 2 {
+		ln, err := base.Listen(addr, options, 0, func(*libevent.Listener, int, netip.AddrPort) {})
+		orPanic(err)
+		addr = ln.Addr()
+	}
+	fmt.Println(options)
+	// Output: LEV_OPT_CLOSE_ON_FREE|LEV_OPT_REUSEABLE_PORT
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -500,4 +501,15 @@ func ExampleSetLogger() {
 	libevent.FlushLog()
 	// Output:
 	// level=INFO msg="libevent using: poll" severity=EVENT_LOG_MSG
+}
+
+func ExampleLogSeverity() {
+	for s := libevent.EVENT_LOG_DEBUG; s <= libevent.EVENT_LOG_ERR; s++ {
+		fmt.Println(int(s), s)
+	}
+	// Output:
+	// 0 EVENT_LOG_DEBUG
+	// 1 EVENT_LOG_MSG
+	// 2 EVENT_LOG_WARN
+	// 3 EVENT_LOG_ERR
 }

@@ -433,6 +433,18 @@ func ExampleMonotonicTimer() {
 	// Output: true
 }
 
+// The clock where a system has no monotonic one.
+func ExampleMonotonicFlags() {
+	flags := libevent.EV_MONOT_FALLBACK
+	timer, err := libevent.NewMonotonicTimer(flags)
+	orPanic(err)
+	defer timer.Close()
+	now, err := timer.Time()
+	orPanic(err)
+	fmt.Println(flags, now > 0)
+	// Output: EV_MONOT_FALLBACK true
+}
+
 // A socket that is bound by hand, with an option that Listen has no name for.
 func ExampleMakeListenSocketReuseablePort() {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
