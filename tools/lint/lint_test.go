@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"go/ast"
+	"go/doc"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -488,6 +489,38 @@ func TestNothingIsLeftToDo(t *testing.T) {
 		for i, line := range bytes.Split(text, []byte("\n")) {
 			if found := word.Find(line); found != nil {
 				t.Errorf("%s:%d: %s", path, i+1, found)
+			}
+		}
+	}
+}
+
+// Every exported type is shown at work, by an example that is also a test.
+func TestTypesHaveExamples(t *testing.T) {
+	shown := map[string]bool{} // by directory and name
+	for _, f := range goFiles(t) {
+		if !f.isTest() {
+			continue
+		}
+		for _, example := range doc.Examples(f.File) {
+			name, _, _ := strings.Cut(example.Name, "_")
+			if example.Output != "" {
+				shown[f.dir+" "+name] = true
+			}
+		}
+	}
+	for _, f := range goFiles(t) {
+		if !f.isAPI() {
+			continue
+		}
+		for _, decl := range f.Decls {
+			gen, ok := decl.(*ast.GenDecl)
+			if !ok || gen.Tok != token.TYPE {
+				continue
+			}
+			for _, spec := range gen.Specs {
+				if id := spec.(*ast.TypeSpec).Name; id.IsExported() && !shown[f.dir+" "+id.Name] {
+					t.Errorf("%s: there is no Example%s with an output", f.at(id.Pos()), id.Name)
+				}
 			}
 		}
 	}
