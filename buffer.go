@@ -166,7 +166,7 @@ func (buf *Buffer) EnableLocking() error {
 	if err := buf.enter(op); err != nil {
 		return err
 	}
-	settleLockDebugging()
+	lockDebugging.settle()
 	rc, err := C.evbuffer_enable_locking(buf.c, nil)
 	switch {
 	case rc != -1:

@@ -158,13 +158,38 @@ func EnableDebugLogging(on bool) {
 	C.event_enable_debug_logging(which)
 }
 
-// debugMode says whether libevent watches over its events, and whether it is too late.
-var debugMode struct {
+// debugging is what libevent does to find misuse, if it is asked to in time.
+type debugging struct {
 	mu       sync.Mutex
 	on, late bool
 }
 
-var errTooLate = errors.New("a base has been made already")
+// enable has fn turn it on, unless it is on already, or says for op that it is too late.
+func (d *debugging) enable(op string, tooLate error, fn func()) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.on:
+		return nil
+	case d.late:
+		return &Error{op, tooLate}
+	}
+	fn()
+	d.on = true
+	return nil
+}
+
+// settle makes it too late.
+func (d *debugging) settle() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.late = true
+}
+
+var (
+	debugMode  debugging // of events
+	errTooLate = errors.New("a base has been made already")
+)
 
 // EnableDebugMode makes libevent watch over its events and end the process when one is
 // misused, as when a descriptor in blocking mode is waited for, at some cost. It must
@@ -173,23 +198,11 @@ var errTooLate = errors.New("a base has been made already")
 //
 // Wraps: event_enable_debug_mode
 func EnableDebugMode() error {
-	debugMode.mu.Lock()
-	defer debugMode.mu.Unlock()
-	switch {
-	case debugMode.on:
-		return nil
-	case debugMode.late:
-		return &Error{"event_enable_debug_mode", errTooLate}
-	}
-	C.golibevent_enable_debug_mode()
-	debugMode.on = true
-	return nil
+	return debugMode.enable("event_enable_debug_mode", errTooLate, func() { C.golibevent_enable_debug_mode() })
 }
 
 // settleDebugMode notes that a base is about to be made.
 func settleDebugMode() {
-	settleLockDebugging()
-	debugMode.mu.Lock()
-	defer debugMode.mu.Unlock()
-	debugMode.late = true
+	debugMode.settle()
+	lockDebugging.settle()
 }

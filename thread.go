@@ -3,18 +3,12 @@ package libevent
 // #include "callbacks.h"
 import "C"
 
-import (
-	"errors"
-	"sync"
+import "errors"
+
+var (
+	lockDebugging debugging // settled before a lock of libevent's is made or taken
+	errLocksInUse = errors.New("locks are in use already")
 )
-
-// lockDebugging says whether libevent watches over its locks, and whether it is too late.
-var lockDebugging struct {
-	mu       sync.Mutex
-	on, late bool
-}
-
-var errLocksInUse = errors.New("locks are in use already")
 
 // EnableLockDebugging makes libevent watch over its locks and end the process when one is
 // misused, as when C code gives one back that another thread has taken, at some cost. It
@@ -24,22 +18,6 @@ var errLocksInUse = errors.New("locks are in use already")
 //
 // Wraps: evthread_enable_lock_debugging
 func EnableLockDebugging() error {
-	lockDebugging.mu.Lock()
-	defer lockDebugging.mu.Unlock()
-	switch {
-	case lockDebugging.on:
-		return nil
-	case lockDebugging.late:
-		return &Error{"evthread_enable_lock_debugging", errLocksInUse}
-	}
-	C.golibevent_enable_lock_debugging()
-	lockDebugging.on = true
-	return nil
-}
-
-// settleLockDebugging notes that a lock of libevent's is about to be made or taken.
-func settleLockDebugging() {
-	lockDebugging.mu.Lock()
-	defer lockDebugging.mu.Unlock()
-	lockDebugging.late = true
+	return lockDebugging.enable("evthread_enable_lock_debugging", errLocksInUse,
+		func() { C.golibevent_enable_lock_debugging() })
 }

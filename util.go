@@ -226,7 +226,7 @@ func (t *MonotonicTimer) Close() error {
 //
 // Wraps: evutil_secure_rng_init
 func SecureRNGInit() error {
-	settleLockDebugging()
+	lockDebugging.settle()
 	if rc, err := C.golibevent_secure_rng_init(); rc == -1 {
 		return opError("evutil_secure_rng_init", err)
 	}
@@ -239,7 +239,7 @@ func SecureRNGInit() error {
 //
 // Wraps: evutil_secure_rng_get_bytes
 func SecureRNGGetBytes(p []byte) error {
-	settleLockDebugging()
+	lockDebugging.settle()
 	rc, err := C.golibevent_secure_rng_get_bytes(unsafe.Pointer(unsafe.SliceData(p)), C.size_t(len(p)))
 	if rc == -1 {
 		return opError("evutil_secure_rng_get_bytes", err)
