@@ -394,7 +394,7 @@ golibevent_event_priority_set(struct golibevent_event *w, int priority)
 	struct priority_change change = {w->ev, priority, -1};
 
 	pthread_mutex_lock(&w->gb->mu);
-	golibevent_with_base_lock(w->gb->base, set_priority, &change);
+	golibevent_with_base_lock(event_get_base(w->ev), set_priority, &change);
 	pthread_mutex_unlock(&w->gb->mu);
 	errno = EINVAL;
 	return change.rc;
@@ -430,10 +430,15 @@ static int
 reassign(struct golibevent_event *w, short events, int64_t us)
 {
 	struct event *ev = w->ev;
-	int fd = event_get_fd(ev), priority = event_get_priority(ev);
+	struct event_base *base;
+	evutil_socket_t fd;
+	event_callback_fn fn;
+	void *arg;
+	int priority = event_get_priority(ev);
 
+	event_get_assignment(ev, &base, &fd, NULL, &fn, &arg);
 	disarm(w);
-	if (event_assign(ev, w->gb->base, fd, events | EV_PERSIST, golibevent_on_event, w) == -1)
+	if (event_assign(ev, base, fd, events | EV_PERSIST, fn, arg) == -1)
 		return -1;
 	event_priority_set(ev, priority);
 	STORE(&w->interval, -1);
