@@ -134,6 +134,7 @@ golibevent_sockaddr_ip(struct sockaddr_storage *ss, const uint8_t *addr, int n, 
 {
 	struct sockaddr_in *sin = (struct sockaddr_in *)ss;
 	struct sockaddr_in6 *sin6 = (struct sockaddr_in6 *)ss;
+	ev_int64_t number;
 	char *end;
 
 	memset(ss, 0, sizeof(*ss));
@@ -149,9 +150,10 @@ golibevent_sockaddr_ip(struct sockaddr_storage *ss, const uint8_t *addr, int n, 
 	if (*zone != '\0') {
 		sin6->sin6_scope_id = if_nametoindex(zone);
 		if (sin6->sin6_scope_id == 0) {
-			sin6->sin6_scope_id = strtoul(zone, &end, 10);
-			if (sin6->sin6_scope_id == 0 || *end != '\0')
+			number = evutil_strtoll(zone, &end, 10);
+			if (number <= 0 || number > UINT32_MAX || *end != '\0')
 				return 0;
+			sin6->sin6_scope_id = number;
 		}
 	}
 	return sizeof(*sin6);

@@ -49,6 +49,9 @@ func TestAddressesKeepTheirMeaningInC(t *testing.T) {
 		{},
 		netip.AddrPortFrom(netip.MustParseAddr("fe80::1").WithZone("no such zone"), 1),
 		netip.AddrPortFrom(netip.MustParseAddr("fe80::1").WithZone("0"), 1),
+		netip.AddrPortFrom(netip.MustParseAddr("fe80::1").WithZone("-1"), 1),
+		netip.AddrPortFrom(netip.MustParseAddr("fe80::1").WithZone("4294967297"), 1),
+		netip.AddrPortFrom(netip.MustParseAddr("fe80::1").WithZone("99999999999999999999"), 1),
 		netip.AddrPortFrom(netip.MustParseAddr("fe80::1").WithZone(first.Name+"\x00"), 1),
 	} {
 		if got, err := libevent.ThroughSockaddr(ap, 0); !errors.Is(err, syscall.EINVAL) {
