@@ -320,6 +320,7 @@ int golibevent_socketpair(int domain, int type, int protocol, int fds[2]);
 struct evutil_monotonic_timer *golibevent_monotonic_timer_new(int flags);
 int golibevent_secure_rng_init(void);
 int golibevent_secure_rng_get_bytes(void *, size_t);
+int golibevent_secure_rng_add_bytes(const char *, size_t);
 int golibevent_sockaddr_ip(struct sockaddr_storage *, const uint8_t *addr, int n,
     uint16_t port, const char *zone);
 int golibevent_sockaddr_unix(struct sockaddr_storage *, const char *path, size_t n);

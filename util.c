@@ -124,6 +124,22 @@ golibevent_secure_rng_get_bytes(void *p, size_t n)
 	return 0;
 }
 
+/* Mixes n bytes into the generator, where that is libevent's own or can be added to. */
+int
+golibevent_secure_rng_add_bytes(const char *p, size_t n)
+{
+	/* Else some libraries lack the function, and in others it does nothing. */
+#if !defined(EVENT__HAVE_ARC4RANDOM) || defined(EVENT__HAVE_ARC4RANDOM_ADDRANDOM)
+	evutil_secure_rng_add_bytes(p, n);
+	return 0;
+#else
+	(void)p;
+	(void)n;
+	errno = ENOTSUP;
+	return -1;
+#endif
+}
+
 /*
  * Fills ss with an IPv4 (n 4) or IPv6 (n 16) address. zone is an interface's name or
  * number, or "". Returns the length, or 0 when there is no such zone.

@@ -247,6 +247,39 @@ func SecureRNGGetBytes(p []byte) error {
 	return nil
 }
 
+// SecureRNGAddBytes adds p, which should be hard to guess, to the seed of libevent's random
+// generator. It returns ENOTSUP where the generator is the system's, which seeds itself. It
+// is safe from any goroutine.
+//
+// Wraps: evutil_secure_rng_add_bytes
+func SecureRNGAddBytes(p []byte) error {
+	lockDebugging.settle()
+	rc, err := C.golibevent_secure_rng_add_bytes((*C.char)(unsafe.Pointer(unsafe.SliceData(p))), C.size_t(len(p)))
+	if rc == -1 {
+		return opError("evutil_secure_rng_add_bytes", err)
+	}
+	return nil
+}
+
+// SetURandomDeviceFile has libevent's random generator seeded from another file than
+// /dev/urandom. It comes before all else that uses the generator, also in C, and while
+// nobody does. It returns EINVAL for a name that is empty or contains NUL, and ENOTSUP where
+// the generator is the system's. The file is looked for when the seed is needed.
+//
+// Wraps: evutil_secure_rng_set_urandom_device_file
+func SetURandomDeviceFile(name string) error {
+	const op = "evutil_secure_rng_set_urandom_device_file"
+	if name == "" || strings.IndexByte(name, 0) >= 0 {
+		return opError(op, syscall.EINVAL)
+	}
+	file := C.CString(name) // libevent's for good, if it takes it
+	if C.evutil_secure_rng_set_urandom_device_file(file) == -1 {
+		C.free(unsafe.Pointer(file))
+		return opError(op, syscall.ENOTSUP)
+	}
+	return nil
+}
+
 // sockaddr is a socket address in C's form.
 type sockaddr struct {
 	storage C.struct_sockaddr_storage

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -399,6 +400,39 @@ func TestSecureRNG(t *testing.T) {
 	if rest := p[3:64]; !bytes.Equal(rest, make([]byte, len(rest))) {
 		t.Errorf("%x behind the end", rest)
 	}
+}
+
+// Where the generator is the system's there is nothing to add to, or to seed.
+func TestSecureRNGSeed(t *testing.T) {
+	name := func(p []byte) error { return libevent.SetURandomDeviceFile(string(p)) }
+	for _, tt := range []struct {
+		op   string
+		call func([]byte) error
+		arg  string
+		want []error
+	}{
+		{"evutil_secure_rng_add_bytes", libevent.SecureRNGAddBytes, "hard to guess", []error{nil, syscall.ENOTSUP}},
+		{"evutil_secure_rng_add_bytes", libevent.SecureRNGAddBytes, "", []error{nil, syscall.ENOTSUP}},
+		{"evutil_secure_rng_set_urandom_device_file", name, "/dev/urandom", []error{nil, syscall.ENOTSUP}},
+		{"evutil_secure_rng_set_urandom_device_file", name, "", []error{syscall.EINVAL}},
+		{"evutil_secure_rng_set_urandom_device_file", name, "/dev/urandom\x00", []error{syscall.EINVAL}},
+	} {
+		err := tt.call([]byte(tt.arg))
+		if !slices.ContainsFunc(tt.want, func(want error) bool { return errors.Is(err, want) }) {
+			t.Errorf("%s of %q: %v", tt.op, tt.arg, err)
+		} else if err != nil {
+			wrapped(t, tt.op, err, errors.Unwrap(err))
+		}
+	}
+	if err := libevent.SecureRNGGetBytes(make([]byte, 8)); err != nil {
+		t.Error(err)
+	}
+}
+
+func ExampleSecureRNGInit() {
+	// Before a chroot into a directory that has no /dev/urandom.
+	fmt.Println(libevent.SecureRNGInit())
+	// Output: <nil>
 }
 
 func ExampleSocketpair() {
