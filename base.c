@@ -5,7 +5,6 @@
 #include "internal.h"
 
 __thread struct golibevent_base *golibevent_loop;
-__thread struct golibevent_held golibevent_held;
 
 /* Turns libevent's locking on. It must come before the first base. */
 int
@@ -208,6 +207,8 @@ struct golibevent_reference *
 golibevent_base_free(struct golibevent_base *gb)
 {
 	struct event *stop_ev = gb->stop_ev, *post_ev = gb->post_ev;
+	struct golibevent_reference *released;
+	struct golibevent_outer outer;
 
 	golibevent_sink_free(gb);
 	if (gb->borrowed && stop_ev != NULL && post_ev != NULL) {
@@ -219,13 +220,15 @@ golibevent_base_free(struct golibevent_base *gb)
 		event_free(stop_ev);
 	if (post_ev != NULL)
 		event_free(post_ev);
-	hold_references();
+	outer = begin_call();
 	if (!gb->borrowed) {
 		run_active(gb->base);
 		event_base_free(gb->base);
 	}
 	forget(gb);
-	return take_references();
+	released = take_references();
+	end_call(outer);
+	return released;
 }
 
 /* Takes the stop request back, with all its traces. One that is only about to be made is
@@ -253,11 +256,18 @@ int
 golibevent_base_loop(struct golibevent_base *gb, int flags)
 {
 	struct golibevent_base *outer = golibevent_loop;
+	unsigned char inside = golibevent_call.inside;
 	int rc, err;
 
+	/* It could free the evbuffer that is being changed. */
+	if (golibevent_call.changing > 0) {
+		errno = EBUSY;
+		return -1;
+	}
 	if (end_stop(gb) != 0)
 		return 0;
 	golibevent_loop = gb;
+	golibevent_call.inside = 0;
 	/* Whoever holds gb->mu and sees that no loop runs can rely on it. */
 	pthread_mutex_lock(&gb->mu);
 	STORE(&gb->running, 1);
@@ -267,9 +277,17 @@ golibevent_base_loop(struct golibevent_base *gb, int flags)
 	err = errno;
 	STORE(&gb->running, 0);
 	golibevent_loop = outer;
+	golibevent_call.inside = inside;
 	end_stop(gb);
 	errno = err;
 	return rc;
+}
+
+/* Reports whether the thread is in a callback of an evbuffer. */
+int
+golibevent_changing(void)
+{
+	return golibevent_call.changing > 0;
 }
 
 /*

@@ -11,6 +11,7 @@ package libevent
 #cgo nocallback golibevent_base_loopexit
 #cgo noescape golibevent_base_dump_events
 #cgo nocallback golibevent_base_dump_events
+#cgo nocallback golibevent_changing
 */
 import "C"
 
@@ -122,11 +123,11 @@ func (b *Base) leave() { b.life.Leave() }
 // Buffer.AddReference has added, and is still there, runs, and so does what Event.Finalize
 // was given.
 //
-// It returns ErrRunning while a loop or a callback runs on the base, ErrBroken after a
-// Goexit in a callback, and nil when the base was closed before. Of a base of
-// BaseFromPointer it frees all but the C base, and may then be called while C runs its
-// loop, also from a callback, unless another goroutine is in Del for that callback's
-// event: each would wait for the other.
+// It returns ErrRunning while a loop or a callback runs on the base, and in the callback
+// of a Buffer; ErrBroken after a Goexit in a callback; and nil when the base was closed
+// before. Of a base of BaseFromPointer it frees all but the C base, and may then be called
+// while C runs its loop, also from a callback, unless another goroutine is in Del for that
+// callback's event: each would wait for the other.
 //
 // Wraps: event_base_free
 func (b *Base) Close() error {
@@ -134,7 +135,7 @@ func (b *Base) Close() error {
 	if b.broken.Load() {
 		return &Error{op, ErrBroken}
 	}
-	if b.inline.Load() > 0 {
+	if b.inline.Load() > 0 || C.golibevent_changing() != 0 {
 		return &Error{op, ErrRunning}
 	}
 	if !b.running.CompareAndSwap(false, true) {
@@ -160,8 +161,8 @@ func (b *Base) Close() error {
 // Stop ends it. Callbacks run on the calling goroutine.
 //
 // It returns the error of an event whose callback asked for something impossible,
-// ErrRunning when a loop runs already on the base, and the backend's error. After a
-// panic in a callback it panics with a *CallbackPanic.
+// ErrRunning when a loop runs already on the base, and in the callback of a Buffer, and
+// the backend's error. After a panic in a callback it panics with a *CallbackPanic.
 //
 // Wraps: event_base_dispatch
 func (b *Base) Dispatch() error { return b.loop(0, "event_base_dispatch") }
@@ -208,7 +209,8 @@ func (b *Base) loop(flags LoopFlags, op string) error {
 	switch {
 	case rc != -1:
 		return nil
-	case err == nil: // C runs the loop of a borrowed base
+	case err == nil, // C runs the loop of a borrowed base
+		err == syscall.EBUSY:
 		return &Error{op, ErrRunning}
 	}
 	return opError(op, err)

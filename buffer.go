@@ -3,6 +3,12 @@ package libevent
 /*
 #include "callbacks.h"
 #cgo nocallback golibevent_buffer_pullup
+#cgo nocallback golibevent_buffer_set_max_read
+#cgo nocallback golibevent_buffer_get_max_read
+#cgo nocallback golibevent_buffer_lock
+#cgo nocallback evbuffer_unlock
+#cgo nocallback evbuffer_set_flags
+#cgo nocallback evbuffer_clear_flags
 #cgo nocallback golibevent_buffer_expand
 #cgo nocallback golibevent_buffer_reserve
 #cgo noescape golibevent_buffer_copyout
@@ -24,6 +30,7 @@ import "C"
 
 import (
 	"io"
+	"iter"
 	"math"
 	"runtime"
 	"sync/atomic"
@@ -56,16 +63,35 @@ const maxSpace = (1<<47 - 1) & math.MaxInt
 type Buffer struct {
 	c     *C.struct_evbuffer // nil when closed
 	owner *BufferEvent       // whose input or output it is, or nil
-	room  *reservation
-	uses  uint32 // written by every method: misuse shows in the race detector
+	extra *bufferExtra
+	state atomic.Uint32 // bits of what follows
+	uses  uint16        // written by every method: misuse shows in the race detector
 
-	borrowed bool    // somebody else frees c
-	lent     bool    // ReadFrom or WriteTo has given memory of c away
-	one      [1]byte // what ReadByte and WriteByte move
+	lent bool    // ReadFrom or WriteTo has given memory of c away
+	one  [1]byte // what ReadByte and WriteByte move
 }
 
-// reservation is what Reserve has given and Commit takes. Few buffers need one, and a
-// BufferEvent has two buffers.
+// What is known of a Buffer.
+const (
+	bufferBorrowed = 1 << iota // somebody else frees c
+	bufferBroken               // a Goexit has left a change of c half done
+	bufferLocks                // it has a lock
+	bufferDrains               // EVBUFFER_FLAG_DRAINS_TO_FD is set
+	bufferFiles                // there may be chunks whose bytes are in no memory
+	bufferShares               // there may be chunks that other buffers have too
+
+	// What moves with chunks.
+	bufferChunks = bufferFiles | bufferShares
+)
+
+// bufferExtra is what few buffers need, and a BufferEvent has two.
+type bufferExtra struct {
+	room  reservation
+	watch *bufferWatch
+	lock  sharing
+}
+
+// reservation is what Reserve has given and Commit takes.
 type reservation struct {
 	n       int // 0 after Commit
 	vec     [MaxExtents]C.struct_evbuffer_iovec
@@ -104,10 +130,54 @@ func (buf *Buffer) enter(op string) error {
 		return &Error{op, ErrClosed}
 	case buf.lent:
 		return opError(op, syscall.EBUSY)
-	case buf.owner != nil && buf.owner.view != nil:
+	case buf.has(bufferBroken | bufferChunks):
+		if buf.has(bufferBroken) {
+			return &Error{op, ErrBroken}
+		}
+		// What is special goes with the last byte.
+		if C.evbuffer_get_length(buf.c) == 0 {
+			buf.state.And(^uint32(bufferChunks))
+		}
+	}
+	if buf.owner != nil && buf.owner.view != nil {
 		buf.owner.settle()
 	}
 	return nil
+}
+
+// enterRead begins a call for op that looks at the bytes, which those of a file that is
+// to be sent are not there for.
+func (buf *Buffer) enterRead(op string) error {
+	if err := buf.enter(op); err != nil {
+		return err
+	}
+	if buf.has(bufferFiles) {
+		return opError(op, syscall.ENOTSUP)
+	}
+	return nil
+}
+
+func (buf *Buffer) has(bits uint32) bool { return buf.state.Load()&bits != 0 }
+
+// takes prepares for chunks of those kinds. Only where C does nothing with them but send
+// them, or nothing at all, it need not know them.
+func (buf *Buffer) takes(kinds uint32) error {
+	switch {
+	case kinds == 0:
+		return nil
+	case !buf.has(bufferDrains) && (buf.owner != nil || kinds&bufferFiles != 0):
+		return syscall.ENOTSUP
+	}
+	buf.state.Or(kinds)
+	return nil
+}
+
+// more returns what few buffers need.
+func (buf *Buffer) more() *bufferExtra {
+	if buf.extra == nil {
+		buf.extra = new(bufferExtra)
+	}
+	return buf.extra
 }
 
 // hide is for what views know nothing of.
@@ -119,8 +189,8 @@ func (buf *Buffer) hide() {
 
 // finish ends a call for op with its result, after the cleanups of what it has released.
 func (buf *Buffer) finish(op string, done C.struct_golibevent_done, err error) (int, error) {
-	if done.released != nil {
-		runAll(takeReferences(done.released))
+	if done.released != nil || done.panicked != 0 {
+		endCall(done.released, done.panicked)
 	}
 	if done.n < 0 {
 		return 0, opError(op, err)
@@ -128,9 +198,22 @@ func (buf *Buffer) finish(op string, done C.struct_golibevent_done, err error) (
 	return int(done.n), nil
 }
 
+// endCall runs the cleanups of what a call into C has released, and panics as a callback
+// in it did.
+func endCall(released *C.struct_golibevent_reference, panicked C.uintptr_t) {
+	if p := panics.Get(uintptr(panicked)); p != nil {
+		panics.Delete(uintptr(panicked))
+		defer panic(p)
+	}
+	runAll(takeReferences(released))
+}
+
 // Close frees the buffer and what is in it; the second Close does nothing. The buffer of
 // a BufferEvent goes with that, and Close returns EINVAL. Of a buffer of
-// BufferFromPointer, C's evbuffer stays as it is.
+// BufferFromPointer, C's evbuffer stays as it is. It returns EBUSY while the buffer is
+// locked, in the middle of ReadFrom and WriteTo, and in a callback for what C code, and
+// no method, has changed; ENOMEM in another callback, where it frees later; and
+// ErrBroken after a Goexit in a callback: the buffer then stays as it is.
 //
 // Wraps: evbuffer_free
 func (buf *Buffer) Close() error {
@@ -143,16 +226,31 @@ func (buf *Buffer) Close() error {
 		return opError(op, syscall.EBUSY)
 	case buf.c == nil:
 		return nil
+	case buf.has(bufferBroken):
+		return &Error{op, ErrBroken}
+	case buf.extra != nil && buf.extra.busy():
+		return opError(op, syscall.EBUSY)
 	}
 	c := buf.c
-	buf.c = nil
-	if buf.borrowed {
+	if buf.has(bufferBorrowed) {
+		buf.unwatch()
+		buf.c = nil
 		return nil
 	}
-	buffers.Add(-1)
 	done, err := C.golibevent_buffer_free(c)
+	if done.n == 0 {
+		buf.unwatch()
+		buf.c = nil
+		buffers.Add(-1)
+	}
 	_, err = buf.finish(op, done, err)
 	return err
+}
+
+// busy says whether the evbuffer must stay: it is locked, or somebody else changes it.
+func (extra *bufferExtra) busy() bool {
+	w := extra.watch
+	return extra.lock.held.Load() != 0 || (w != nil && w.foreign.Load() != 0)
 }
 
 // EnableLocking gives the evbuffer a lock, for C code that uses it from another thread.
@@ -170,11 +268,97 @@ func (buf *Buffer) EnableLocking() error {
 	rc, err := C.evbuffer_enable_locking(buf.c, nil)
 	switch {
 	case rc != -1:
+		buf.state.Or(bufferLocks)
 		return nil
 	case err == syscall.ENOMEM:
 		return opError(op, err)
 	}
 	return opError(op, syscall.EALREADY)
+}
+
+// Lock takes the lock of EnableLocking, to make one of several calls: what C code on
+// another thread does with the evbuffer meanwhile waits. The goroutine may take it again,
+// and stays on its thread until it has called Unlock as often. Until then Close returns
+// EBUSY. For the buffer of a BufferEvent it is BufferEvent.Lock.
+//
+// It returns EINVAL when the buffer has no lock.
+//
+// Wraps: evbuffer_lock
+func (buf *Buffer) Lock() error {
+	const op = "evbuffer_lock"
+	if buf.owner != nil {
+		return buf.owner.Lock()
+	}
+	if err := buf.enter(op); err != nil {
+		return err
+	}
+	if !buf.has(bufferLocks | bufferBorrowed) {
+		return opError(op, syscall.EINVAL)
+	}
+	lock := &buf.more().lock
+	runtime.LockOSThread()
+	lock.holder.Store(uintptr(C.golibevent_buffer_lock(buf.c)))
+	lock.held.Add(1)
+	return nil
+}
+
+// Unlock undoes one Lock of the same goroutine. It returns EPERM when that does not hold
+// the lock.
+//
+// Wraps: evbuffer_unlock
+func (buf *Buffer) Unlock() error {
+	if buf.owner != nil {
+		return buf.owner.Unlock()
+	}
+	if buf.extra == nil || buf.extra.lock.holder.Load() != uintptr(C.golibevent_thread()) {
+		return opError("evbuffer_unlock", syscall.EPERM)
+	}
+	lock := &buf.extra.lock
+	if lock.held.Add(-1) == 0 {
+		lock.holder.Store(0)
+	}
+	C.evbuffer_unlock(buf.c)
+	runtime.UnlockOSThread()
+	return nil
+}
+
+// SetFlags sets flags of the buffer, beside those that are set. It returns EINVAL for
+// unknown flags, and for the buffer of a BufferEvent, which has what it needs.
+//
+// Wraps: evbuffer_set_flags
+func (buf *Buffer) SetFlags(flags BufferFlags) error {
+	const op = "evbuffer_set_flags"
+	if err := buf.enterFlags(op, flags); err != nil {
+		return err
+	}
+	C.evbuffer_set_flags(buf.c, C.ev_uint64_t(flags))
+	if flags&EVBUFFER_FLAG_DRAINS_TO_FD != 0 {
+		buf.state.Or(bufferDrains)
+	}
+	return nil
+}
+
+// ClearFlags takes flags back, for what is added from then on. The errors are those of
+// SetFlags.
+//
+// Wraps: evbuffer_clear_flags
+func (buf *Buffer) ClearFlags(flags BufferFlags) error {
+	const op = "evbuffer_clear_flags"
+	if err := buf.enterFlags(op, flags); err != nil {
+		return err
+	}
+	C.evbuffer_clear_flags(buf.c, C.ev_uint64_t(flags))
+	if flags&EVBUFFER_FLAG_DRAINS_TO_FD != 0 {
+		buf.state.And(^uint32(bufferDrains))
+	}
+	return nil
+}
+
+func (buf *Buffer) enterFlags(op string, flags BufferFlags) error {
+	if buf.owner != nil || flags&^EVBUFFER_FLAG_DRAINS_TO_FD != 0 {
+		return opError(op, syscall.EINVAL)
+	}
+	return buf.enter(op)
 }
 
 // Len returns the number of bytes in the buffer.
@@ -212,7 +396,7 @@ func (buf *Buffer) Write(p []byte) (int, error) {
 
 // sender returns the BufferEvent that is to send what is added to the buffer.
 func (buf *Buffer) sender() *BufferEvent {
-	if bev := buf.owner; bev != nil && buf == &bev.output && bev.eager.Load() {
+	if bev := buf.owner; bev != nil && buf == &bev.output && bev.sendsAtOnce() {
 		return bev
 	}
 	return nil
@@ -291,7 +475,7 @@ func (buf *Buffer) Prepend(p []byte) error {
 // Wraps: evbuffer_add_buffer
 func (buf *Buffer) AddBuffer(src *Buffer) error {
 	const op = "evbuffer_add_buffer"
-	if err := buf.enterWith(op, src); err != nil {
+	if err := buf.enterMove(op, src); err != nil {
 		return err
 	}
 	if bev := buf.sender(); bev != nil && bev.sends(src) {
@@ -308,7 +492,7 @@ func (buf *Buffer) AddBuffer(src *Buffer) error {
 // Wraps: evbuffer_prepend_buffer
 func (buf *Buffer) PrependBuffer(src *Buffer) error {
 	const op = "evbuffer_prepend_buffer"
-	if err := buf.enterWith(op, src); err != nil {
+	if err := buf.enterMove(op, src); err != nil {
 		return err
 	}
 	buf.hide()
@@ -325,11 +509,14 @@ func (buf *Buffer) PrependBuffer(src *Buffer) error {
 // Wraps: evbuffer_remove_buffer
 func (buf *Buffer) RemoveBuffer(dst *Buffer, n int) (int, error) {
 	const op = "evbuffer_remove_buffer"
-	if n < 0 {
+	if n < 0 || dst == nil {
 		return 0, opError(op, syscall.EINVAL)
 	}
-	if err := buf.enterWith(op, dst); err != nil {
+	if err := dst.enterMove(op, buf); err != nil {
 		return 0, err
+	}
+	if buf.has(bufferFiles) && n < int(C.evbuffer_get_length(buf.c)) {
+		return 0, opError(op, syscall.ENOTSUP)
 	}
 	done, err := C.golibevent_buffer_remove_buffer(buf.c, dst.c, C.size_t(n))
 	return buf.finish(op, done, err)
@@ -352,6 +539,17 @@ func (buf *Buffer) enterWith(op string, other *Buffer) error {
 	return nil
 }
 
+// enterMove is enterWith for the chunks of src, which are to come into the buffer.
+func (buf *Buffer) enterMove(op string, src *Buffer) error {
+	if err := buf.enterWith(op, src); err != nil {
+		return err
+	}
+	if err := buf.takes(src.state.Load() & bufferChunks); err != nil {
+		return opError(op, err)
+	}
+	return nil
+}
+
 // Read removes up to len(p) bytes into p. It returns io.EOF when the buffer is empty,
 // and EPERM when its start is frozen.
 //
@@ -363,7 +561,7 @@ func (buf *Buffer) Read(p []byte) (int, error) {
 			return n, nil
 		}
 	}
-	if err := buf.enter(op); err != nil {
+	if err := buf.enterRead(op); err != nil {
 		return 0, err
 	}
 	if len(p) == 0 {
@@ -451,7 +649,7 @@ func (buf *Buffer) searchEOL(op string, start int, style EOL) (C.struct_golibeve
 	if start < 0 || style < EVBUFFER_EOL_ANY || style > EVBUFFER_EOL_NUL {
 		return eol, opError(op, syscall.EINVAL)
 	}
-	if err := buf.enter(op); err != nil {
+	if err := buf.enterRead(op); err != nil {
 		return eol, err
 	}
 	eol = C.golibevent_buffer_search_eol(buf.c, C.size_t(start), C.int(style))
@@ -487,7 +685,7 @@ func (buf *Buffer) SearchRange(what []byte, start, end int) (int, error) {
 }
 
 func (buf *Buffer) search(op string, what []byte, start, end int) (int, error) {
-	if err := buf.enter(op); err != nil {
+	if err := buf.enterRead(op); err != nil {
 		return -1, err
 	}
 	pos := C.golibevent_buffer_search(buf.c, cBytes(what), C.size_t(len(what)), C.size_t(start), C.int64_t(end))
@@ -517,7 +715,7 @@ func (buf *Buffer) copyOut(op string, p []byte, start int) (int, error) {
 	if start < 0 {
 		return 0, opError(op, syscall.EINVAL)
 	}
-	if err := buf.enter(op); err != nil {
+	if err := buf.enterRead(op); err != nil {
 		return 0, err
 	}
 	n, err := C.golibevent_buffer_copyout(buf.c, C.size_t(start), cBytes(p), C.size_t(len(p)))
@@ -535,7 +733,7 @@ func (buf *Buffer) Peek() []byte {
 	if p, ok := buf.first(); ok {
 		return p
 	}
-	if buf.enter("evbuffer_peek") != nil {
+	if buf.enterRead("evbuffer_peek") != nil {
 		return nil
 	}
 	var chunk C.struct_evbuffer_iovec
@@ -555,7 +753,7 @@ func (buf *Buffer) PeekVec(vec [][]byte, start, n int) ([][]byte, error) {
 	if start < 0 {
 		return vec, opError(op, syscall.EINVAL)
 	}
-	if err := buf.enter(op); err != nil {
+	if err := buf.enterRead(op); err != nil {
 		return vec, err
 	}
 	var few [16]C.struct_evbuffer_iovec
@@ -596,10 +794,16 @@ func (buf *Buffer) Bytes() []byte {
 // Wraps: evbuffer_pullup
 func (buf *Buffer) PullUp(n int) ([]byte, error) {
 	const op = "evbuffer_pullup"
-	if err := buf.enter(op); err != nil {
+	if err := buf.enterRead(op); err != nil {
 		return nil, err
 	}
-	done, err := C.golibevent_buffer_pullup(buf.c, C.int64_t(n))
+	var done C.struct_golibevent_done
+	var err error
+	if !buf.has(bufferShares) {
+		done, err = C.golibevent_buffer_pullup(buf.c, C.int64_t(n))
+	} else {
+		done, err = C.golibevent_buffer_pullup_shared(buf.c, C.int64_t(n), buf.entry())
+	}
 	n, err = buf.finish(op, done, err)
 	if err != nil || n == 0 {
 		return nil, err
@@ -647,7 +851,7 @@ func (buf *Buffer) Reserve(n, extents int) ([][]byte, error) {
 	if err := buf.enter(op); err != nil {
 		return nil, err
 	}
-	room := buf.reservation()
+	room := &buf.more().room
 	room.n = 0
 	done, err := C.golibevent_buffer_reserve(buf.c, C.size_t(n), &room.vec[0], C.int(extents))
 	count, err := buf.finish(op, done, err)
@@ -661,13 +865,6 @@ func (buf *Buffer) Reserve(n, extents int) ([][]byte, error) {
 	return room.extents[:count], nil
 }
 
-func (buf *Buffer) reservation() *reservation {
-	if buf.room == nil {
-		buf.room = new(reservation)
-	}
-	return buf.room
-}
-
 // Commit adds what was filled of the last Reserve: the first lengths[0] bytes of its first
 // piece, the first lengths[1] of its second, and so on. It ends the reservation. It
 // returns EINVAL for more pieces or bytes than were reserved, for a negative length,
@@ -679,7 +876,7 @@ func (buf *Buffer) Commit(lengths ...int) error {
 	if err := buf.enter(op); err != nil {
 		return err
 	}
-	room := buf.reservation()
+	room := &buf.more().room
 	if len(lengths) > room.n {
 		return opError(op, syscall.EINVAL)
 	}
@@ -779,7 +976,7 @@ func (buf *Buffer) finishIO(op string, done C.struct_golibevent_done, err error)
 	if done.n < 0 && err == syscall.EAGAIN {
 		return 0, syscall.EAGAIN
 	}
-	return buf.finish(op, done, err)
+	return buf.finish(op, done, fileError(err))
 }
 
 // ReadFrom adds what r gives until io.EOF, which it does not return. r reads straight
@@ -823,6 +1020,9 @@ func (buf *Buffer) WriteTo(w io.Writer) (int64, error) {
 		return dst.addAll(buf)
 	}
 	var total int64
+	if err := buf.enterRead("evbuffer_peek"); err != nil {
+		return 0, err
+	}
 	// What w has taken must not come a second time: a frozen start shows first.
 	if err := buf.Drain(0); err != nil {
 		return 0, err
@@ -865,10 +1065,38 @@ func (buf *Buffer) lend(fn func([]byte) (int, error), p []byte) (int, error) {
 	return fn(p)
 }
 
-// reference is Go memory that an evbuffer refers to.
+// reference is Go memory that an evbuffer refers to, or a file.
 type reference struct {
 	pinner  runtime.Pinner
 	cleanup func()
+	name    unsafe.Pointer // C's for it
+}
+
+// newReference makes a reference of p, which it returns as C is to get it.
+func newReference(p []byte, cleanup func()) (*reference, []byte) {
+	ref := &reference{cleanup: cleanup}
+	if len(p) > 0 {
+		ref.pinner.Pin(&p[0])
+	} else {
+		p = nil // C must not keep what is not pinned
+	}
+	ref.name = pointer.Save(ref)
+	return ref, p
+}
+
+// drop ends a reference that C does not know any more.
+func (ref *reference) drop() {
+	pointer.Unref(ref.name)
+	ref.pinner.Unpin()
+}
+
+// finishReference is finish for a call that adds a reference.
+func (buf *Buffer) finishReference(op string, ref *reference, done C.struct_golibevent_done, err error) error {
+	if done.n < 0 {
+		ref.drop()
+	}
+	_, err = buf.finish(op, done, err)
+	return err
 }
 
 // AddReference adds p itself, without a copy. p must not change until libevent lets go of
@@ -887,20 +1115,119 @@ func (buf *Buffer) AddReference(p []byte, cleanup func()) error {
 	if err := buf.enter(op); err != nil {
 		return err
 	}
-	ref := &reference{cleanup: cleanup}
-	if len(p) > 0 {
-		ref.pinner.Pin(&p[0])
-	} else {
-		p = nil // C must not keep what is not pinned
+	ref, p := newReference(p, cleanup)
+	done, err := C.golibevent_buffer_add_reference(buf.c, cBytes(p), C.size_t(len(p)), ref.name)
+	return buf.finishReference(op, ref, done, err)
+}
+
+// AddReferenceWithOffset is AddReference for the n bytes of p from offset on. It returns
+// ENOTSUP before libevent 2.2, where AddReference(p[offset:offset+n], cleanup) does the
+// same, and EINVAL for what is not in p.
+//
+// Wraps: evbuffer_add_reference_with_offset
+func (buf *Buffer) AddReferenceWithOffset(p []byte, offset, n int, cleanup func()) error {
+	const op = "evbuffer_add_reference_with_offset"
+	if offset < 0 || n < 0 || offset > len(p) || n > len(p)-offset {
+		return opError(op, syscall.EINVAL)
 	}
-	name := pointer.Save(ref)
-	done, err := C.golibevent_buffer_add_reference(buf.c, cBytes(p), C.size_t(len(p)), name)
-	if done.n < 0 {
-		pointer.Unref(name)
-		ref.pinner.Unpin()
+	if err := buf.enter(op); err != nil {
+		return err
 	}
+	ref, p := newReference(p, cleanup)
+	done, err := C.golibevent_buffer_add_reference_with_offset(buf.c, cBytes(p), C.size_t(offset), C.size_t(n), ref.name)
+	return buf.finishReference(op, ref, done, err)
+}
+
+// AddBufferReference adds what is in src to the end, without a copy, and leaves src as it
+// is: the two share the chunks. What is added to src later is not shared, and src may be
+// drained and closed. The two, and every buffer that gets shared chunks, are for one
+// goroutine at a time together, unless src has a lock (EnableLocking) and its chunks stay
+// in it.
+//
+// It returns EINVAL for a nil src, for the buffer itself, and when src has a file or
+// shares chunks of a third buffer; ENOTSUP when src is the buffer of a BufferEvent with
+// BEV_OPT_THREADSAFE, and when buf is a BufferEvent's and not the output of a socket;
+// EPERM when buf's end is frozen, ENOMEM, EOVERFLOW, and ErrClosed also when src is closed.
+//
+// Wraps: evbuffer_add_buffer_reference
+func (buf *Buffer) AddBufferReference(src *Buffer) error {
+	const op = "evbuffer_add_buffer_reference"
+	if err := buf.enterWith(op, src); err != nil {
+		return err
+	}
+	if src.Len() == 0 {
+		return nil
+	}
+	// The evbuffer outlives the BufferEvent then, whose lock is its own.
+	if src.owner != nil && src.owner.has(BEV_OPT_THREADSAFE) {
+		return opError(op, syscall.ENOTSUP)
+	}
+	if err := buf.takes(bufferShares); err != nil {
+		return opError(op, err)
+	}
+	src.state.Or(bufferShares)
+	done, err := C.golibevent_buffer_add_buffer_reference(buf.c, src.c)
 	_, err = buf.finish(op, done, err)
 	return err
+}
+
+// Chunks returns an iterator over the buffer's chunks, without a copy and without
+// removing them. The buffer must not be changed meanwhile.
+//
+// Wraps: evbuffer_peek
+func (buf *Buffer) Chunks() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		chunks, _ := buf.PeekVec(nil, 0, -1)
+		for _, chunk := range chunks {
+			if !yield(chunk) {
+				return
+			}
+		}
+	}
+}
+
+// Lines returns an iterator that removes the full lines, as ReadLine does, one after the
+// other. It ends when there is none, and with any other error of ReadLine.
+//
+// Wraps: evbuffer_readln
+func (buf *Buffer) Lines(style EOL) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for {
+			line, err := buf.ReadLine(style)
+			if err != nil || !yield(line) {
+				return
+			}
+		}
+	}
+}
+
+// SetMaxRead sets how many bytes ReadFD takes at most, 0 excluded; 4096 at first. It
+// returns EINVAL for n < 1 and beyond 2³¹-1, ENOTSUP before libevent 2.2, and EINVAL for
+// the buffer of a BufferEvent, which has SetMaxSingleRead.
+//
+// Wraps: evbuffer_set_max_read
+func (buf *Buffer) SetMaxRead(n int) error {
+	const op = "evbuffer_set_max_read"
+	if n < 1 || n > maxInt32 || buf.owner != nil {
+		return opError(op, syscall.EINVAL)
+	}
+	if err := buf.enter(op); err != nil {
+		return err
+	}
+	if rc, err := C.golibevent_buffer_set_max_read(buf.c, C.size_t(n)); rc == -1 {
+		return opError(op, err)
+	}
+	return nil
+}
+
+// MaxRead returns how many bytes ReadFD takes at most, 0 after Close.
+//
+// Wraps: evbuffer_get_max_read
+func (buf *Buffer) MaxRead() int {
+	if buf.enter("evbuffer_get_max_read") != nil {
+		return 0
+	}
+	return int(C.golibevent_buffer_get_max_read(buf.c))
 }
 
 // takeReferences ends released references and returns the cleanups to call.
@@ -910,9 +1237,8 @@ func takeReferences(released *C.struct_golibevent_reference) []func() {
 		r := released
 		released = r.next
 		ref := pointer.Restore(r.name).(*reference)
-		pointer.Unref(r.name)
 		C.free(unsafe.Pointer(r))
-		ref.pinner.Unpin()
+		ref.drop()
 		if ref.cleanup != nil {
 			cleanups = append(cleanups, ref.cleanup)
 		}

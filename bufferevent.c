@@ -2,7 +2,8 @@
  * Buffer events.
  *
  * Callbacks can run inside most calls, when they are not deferred. Such a call has a
- * struct golibevent_result: it brings a callback's panic, or rather its handle, past C.
+ * struct golibevent_result: it brings a callback's panic, or rather its handle, past C,
+ * and the references that were released.
  */
 #include <fcntl.h>
 #include <sys/select.h>
@@ -17,24 +18,13 @@
 
 __thread struct golibevent_call golibevent_call;
 
-/* Begins a call inside which callbacks may run, and returns the one around it. */
-static struct golibevent_call
-begin(void)
-{
-	struct golibevent_call outer = golibevent_call;
-
-	golibevent_call.inside = 1;
-	golibevent_call.panicked = 0;
-	return outer;
-}
-
-/* Ends the call. It leaves errno alone. */
+/* Ends a call of begin_call. It leaves errno alone. The caller owns what was released. */
 static struct golibevent_result
-end(struct golibevent_call outer, int64_t rc)
+end(struct golibevent_outer outer, int64_t rc)
 {
-	struct golibevent_result r = {.rc = rc, .panicked = golibevent_call.panicked};
+	struct golibevent_result r = {.rc = rc, .released = take_references()};
 
-	golibevent_call = outer;
+	r.panicked = end_call(outer);
 	return r;
 }
 
@@ -118,7 +108,7 @@ golibevent_bufferevent_setcb(struct bufferevent *bev, uintptr_t handle, bool rea
 struct golibevent_result
 golibevent_bufferevent_enable(struct bufferevent *bev, short events)
 {
-	struct golibevent_call outer = begin();
+	struct golibevent_outer outer = begin_call();
 	short before;
 	int rc, err;
 
@@ -137,7 +127,7 @@ golibevent_bufferevent_enable(struct bufferevent *bev, short events)
 struct golibevent_result
 golibevent_bufferevent_disable(struct bufferevent *bev, short events)
 {
-	struct golibevent_call outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	errno = 0;
 	return end(outer, bufferevent_disable(bev, events));
@@ -147,7 +137,7 @@ struct golibevent_result
 golibevent_bufferevent_setwatermark(struct bufferevent *bev, short events, size_t low,
     size_t high)
 {
-	struct golibevent_call outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	bufferevent_setwatermark(bev, events, low, high);
 	return end(outer, 0);
@@ -183,7 +173,7 @@ golibevent_bufferevent_set_timeouts(struct golibevent_base *gb, struct buffereve
 struct golibevent_result
 golibevent_bufferevent_read(struct bufferevent *bev, void *data, size_t n)
 {
-	struct golibevent_call outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	/* What C returns is an int, with -1 for failure, made unsigned. */
 	return end(outer, (int)bufferevent_read(bev, data, n));
@@ -192,7 +182,7 @@ golibevent_bufferevent_read(struct bufferevent *bev, void *data, size_t n)
 struct golibevent_result
 golibevent_bufferevent_write(struct bufferevent *bev, const void *data, size_t n)
 {
-	struct golibevent_call outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	return end(outer, bufferevent_write(bev, data, n));
 }
@@ -200,7 +190,7 @@ golibevent_bufferevent_write(struct bufferevent *bev, const void *data, size_t n
 struct golibevent_result
 golibevent_bufferevent_read_buffer(struct bufferevent *bev, struct evbuffer *buf)
 {
-	struct golibevent_call outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	return end(outer, bufferevent_read_buffer(bev, buf));
 }
@@ -208,7 +198,7 @@ golibevent_bufferevent_read_buffer(struct bufferevent *bev, struct evbuffer *buf
 struct golibevent_result
 golibevent_bufferevent_write_buffer(struct bufferevent *bev, struct evbuffer *buf)
 {
-	struct golibevent_call outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	return end(outer, bufferevent_write_buffer(bev, buf));
 }
@@ -253,7 +243,7 @@ end_send(struct bufferevent *bev, struct golibevent_sent *sent, ssize_t n)
 struct golibevent_sent
 golibevent_bufferevent_send(struct bufferevent *bev, const uint8_t *p, size_t n)
 {
-	struct golibevent_call outer = begin();
+	struct golibevent_outer outer = begin_call();
 	struct golibevent_sent sent = {.n = 0};
 	ssize_t taken;
 	size_t max;
@@ -276,15 +266,14 @@ golibevent_bufferevent_send(struct bufferevent *bev, const uint8_t *p, size_t n)
 	return sent;
 }
 
-/* Does the same with all of src. The caller owns the references that it has released. */
+/* Does the same with all of src. */
 struct golibevent_sent
 golibevent_bufferevent_send_buffer(struct bufferevent *bev, struct evbuffer *src)
 {
-	struct golibevent_call outer = begin();
+	struct golibevent_outer outer = begin_call();
 	struct golibevent_sent sent = {.n = 0};
 	int rc;
 
-	hold_references();
 	bufferevent_lock(bev);
 	if (is_idle(bev) && evbuffer_get_length(src) > 0) {
 		errno = EAGAIN;		/* src may be frozen, which sets none */
@@ -294,7 +283,6 @@ golibevent_bufferevent_send_buffer(struct bufferevent *bev, struct evbuffer *src
 	rc = evbuffer_add_buffer(bev->output, src);
 	bufferevent_unlock(bev);
 	sent.r = end(outer, rc);
-	sent.released = take_references();
 	return sent;
 }
 
@@ -557,7 +545,7 @@ struct golibevent_result
 golibevent_bufferevent_setfd(struct golibevent_base *gb, struct bufferevent *bev, int fd,
     int options)
 {
-	struct golibevent_call outer = begin();
+	struct golibevent_outer outer = begin_call();
 	int priority, eager;
 
 	if (fd >= 0 && prepare(gb, fd, options) == -1)
@@ -582,7 +570,7 @@ struct golibevent_result
 golibevent_bufferevent_connect(struct golibevent_base *gb, struct bufferevent *bev, int fd,
     const struct sockaddr *sa, int len)
 {
-	struct golibevent_call outer = begin();
+	struct golibevent_outer outer = begin_call();
 	int priority, eager, has, rc = -1, err;
 
 	bufferevent_lock(bev);
@@ -624,7 +612,7 @@ done:
 struct golibevent_result
 golibevent_bufferevent_trigger(struct bufferevent *bev, short events, int options)
 {
-	struct golibevent_call outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	bufferevent_trigger(bev, events, options);
 	return end(outer, 0);
@@ -633,7 +621,7 @@ golibevent_bufferevent_trigger(struct bufferevent *bev, short events, int option
 struct golibevent_result
 golibevent_bufferevent_trigger_event(struct bufferevent *bev, short what, int options)
 {
-	struct golibevent_call outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	errno = 0;
 	bufferevent_trigger_event(bev, what, options);
@@ -643,7 +631,7 @@ golibevent_bufferevent_trigger_event(struct bufferevent *bev, short what, int op
 struct golibevent_result
 golibevent_bufferevent_flush(struct bufferevent *bev, short events, int mode)
 {
-	struct golibevent_call outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	return end(outer, bufferevent_flush(bev, events, mode));
 }

@@ -88,10 +88,16 @@ type BufferEvent struct {
 	last  outcome // the last event
 	ended outcome // the event that ended reading
 
-	eager   atomic.Bool
+	eager   atomic.Uint32 // what SetEager has set, and whether that waits
 	told    atomic.Bool   // the write callback is due for what was sent eagerly
 	refusal atomic.Uint32 // the errno that an eager write has met
 }
+
+// What the field eager says.
+const (
+	eagerOn      = 1 << iota
+	eagerWatched // the output has callbacks, which are to see what is sent
+)
 
 // sharing is what a BufferEvent has that is not alone.
 type sharing struct {
@@ -158,6 +164,7 @@ func (b *Base) NewBufferEvent(fd int, options BufferEventOptions) (*BufferEvent,
 		return nil, opError(op, err)
 	}
 	bev.adopt(c)
+	bev.output.state.Store(bufferDrains)
 	return bev, nil
 }
 
@@ -285,7 +292,9 @@ func (bev *BufferEvent) leave() {
 
 // free frees the C part when the BufferEvent is closed and no call is inside.
 func (bev *BufferEvent) free() {
-	C.bufferevent_free(bev.c)
+	C.golibevent_bufferevent_free(bev.c)
+	bev.input.unwatch()
+	bev.output.unwatch()
 	bev.base.children.Remove(&bev.node)
 }
 
@@ -343,7 +352,7 @@ func (bev *BufferEvent) SetCallbacks(read, write func(*BufferEvent), event func(
 func (bev *BufferEvent) setCallbacks() {
 	callbacks := bev.callbacks.Load()
 	C.golibevent_bufferevent_setcb(bev.c, C.uintptr_t(bev.handle), C.bool(callbacks.read != nil),
-		C.bool(callbacks.write != nil), C.bool(bev.eager.Load()),
+		C.bool(callbacks.write != nil), C.bool(bev.Eager()),
 		C.bool(!bev.has(BEV_OPT_THREADSAFE|unviewed)))
 }
 
@@ -359,7 +368,7 @@ func (bev *BufferEvent) setCallbacks() {
 // The callbacks come as without it, in the same order and with the same watermarks; that
 // of what was sent at once comes from the loop too, and so do errors. It is off at first.
 // While EV_WRITE is disabled, or a connect is under way, it does nothing; nor with a
-// descriptor that is no socket, and, with BEV_OPT_THREADSAFE, for WriteBuffer from another
+// descriptor that is no socket; nor does it send while Output has callbacks, and, with BEV_OPT_THREADSAFE, for WriteBuffer from another
 // BufferEvent's buffer. In a loop that C runs it reads as libevent does.
 //
 // It returns ENOTSUP for one of a pair.
@@ -372,14 +381,21 @@ func (bev *BufferEvent) SetEager(on bool) error {
 		return err
 	}
 	defer bev.leave()
-	bev.eager.Store(on)
+	if on {
+		bev.eager.Or(eagerOn)
+	} else {
+		bev.eager.And(^uint32(eagerOn))
+	}
 	bev.setCallbacks()
 	C.golibevent_bufferevent_set_eager(bev.c, C.bool(on))
 	return nil
 }
 
 // Eager reports what SetEager has set. It is safe from any goroutine.
-func (bev *BufferEvent) Eager() bool { return bev.eager.Load() }
+func (bev *BufferEvent) Eager() bool { return bev.eager.Load()&eagerOn != 0 }
+
+// sendsAtOnce says whether what is written is to go to the socket at once.
+func (bev *BufferEvent) sendsAtOnce() bool { return bev.eager.Load() == eagerOn }
 
 // Enable starts reading with EV_READ and writing with EV_WRITE. Other events are EINVAL.
 // When the backend refuses the socket nothing is enabled that was not before.
@@ -587,7 +603,7 @@ func (bev *BufferEvent) write(p *byte, n int) (int, error) {
 	if n == 0 {
 		return 0, nil
 	}
-	if bev.eager.Load() {
+	if bev.sendsAtOnce() {
 		more, err := bev.send(op, p, n-sent)
 		return sent + more, err
 	}
@@ -610,7 +626,7 @@ func (bev *BufferEvent) send(op string, p *byte, n int) (int, error) {
 // sends reports whether src may be sent eagerly. That takes src's lock while it holds
 // bev's, which two that write to each other must not do.
 func (bev *BufferEvent) sends(src *Buffer) bool {
-	return bev.eager.Load() &&
+	return bev.sendsAtOnce() &&
 		(src.owner == nil || src.owner == bev || !bev.has(BEV_OPT_THREADSAFE))
 }
 
@@ -627,9 +643,6 @@ func (bev *BufferEvent) sent(op string, sent *C.struct_golibevent_sent, err erro
 	}
 	if sent.err != 0 {
 		bev.refusal.Store(uint32(sent.err))
-	}
-	if sent.released != nil {
-		runAll(takeReferences(sent.released))
 	}
 	return finish(sent.r, op, err)
 }
@@ -667,6 +680,13 @@ func (bev *BufferEvent) move(op string, other, own *Buffer, write bool) error {
 	}
 	if err := other.enter(op); err != nil {
 		return err
+	}
+	dst, src := other, own
+	if write {
+		dst, src = own, other
+	}
+	if err := dst.takes(src.state.Load() & bufferChunks); err != nil {
+		return opError(op, err)
 	}
 	if write && bev.sends(other) {
 		return bev.sendBuffer(op, other.c)
@@ -1021,10 +1041,8 @@ func (bev *BufferEvent) Unlock() error {
 // finish ends a call into C in which callbacks may have run: it panics as one of them
 // did, or returns the failure of op, whose reason is err.
 func finish(r C.struct_golibevent_result, op string, err error) error {
-	if r.panicked != 0 {
-		p := panics.Get(uintptr(r.panicked))
-		panics.Delete(uintptr(r.panicked))
-		panic(p)
+	if r.panicked != 0 || r.released != nil {
+		endCall(r.released, r.panicked)
 	}
 	if r.rc == -1 {
 		return opError(op, err)
@@ -1134,7 +1152,12 @@ func (b *Base) caughtInside(returned *bool, call *C.struct_golibevent_call) {
 		b.abandon()
 		return
 	}
+	keepPanic(call, &CallbackPanic{Value: value, Stack: debug.Stack()})
+}
+
+// keepPanic gives a panic to the method that runs; the first counts.
+func keepPanic(call *C.struct_golibevent_call, p *CallbackPanic) {
 	if call.panicked == 0 {
-		call.panicked = C.uintptr_t(panics.Put(&CallbackPanic{Value: value, Stack: debug.Stack()}))
+		call.panicked = C.uintptr_t(panics.Put(p))
 	}
 }

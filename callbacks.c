@@ -132,25 +132,53 @@ golibevent_on_buffer_event(struct bufferevent *bev, short what, void *arg)
 	call_buffer(bev, GOLIBEVENT_EVENT, what, errno, arg, NULL);
 }
 
-/* A reference's last call. Nobody but this knows ref any more. */
-void
-golibevent_on_release(const void *data, size_t n, void *arg)
+/* The last that is heard of a reference: nobody but this knows it any more. */
+static void
+release(struct golibevent_reference *ref)
 {
-	struct golibevent_reference *ref = arg;
-	struct golibevent_held *held = &golibevent_held;
+	struct golibevent_call *call = &golibevent_call;
 
-	(void)data;
-	(void)n;
 	ref->next = NULL;
-	if (held->calls == 0) {
+	if (!call->inside) {
 		golibeventOnRelease(ref, golibevent_loop != NULL ? golibevent_loop->handle : 0);
 		return;
 	}
-	if (held->first == NULL)
-		held->first = ref;
+	if (call->first == NULL)
+		call->first = ref;
 	else
-		*held->last = ref;
-	held->last = &ref->next;
+		*call->last = ref;
+	call->last = &ref->next;
+}
+
+void
+golibevent_on_release(const void *data, size_t n, void *arg)
+{
+	(void)data;
+	(void)n;
+	release(arg);
+}
+
+void
+golibevent_on_segment(const struct evbuffer_file_segment *seg, int flags, void *arg)
+{
+	(void)seg;
+	(void)flags;
+	release(arg);
+}
+
+/* The function that has changed the evbuffer may still have to look at errno. */
+void
+golibevent_on_buffer_change(struct evbuffer *buf, const struct evbuffer_cb_info *info,
+    void *arg)
+{
+	int err = errno;
+
+	(void)buf;
+	golibevent_call.changing++;
+	golibeventOnBufferChange((uintptr_t)arg, info->orig_size, info->n_added,
+	    info->n_deleted, &golibevent_loop, &golibevent_call);
+	golibevent_call.changing--;
+	errno = err;
 }
 
 /*

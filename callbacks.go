@@ -84,6 +84,17 @@ func golibeventOnBuffer(handle C.uintptr_t, kind C.int, what C.short, number C.i
 	return bev.serve(kind, BufferEvents(what), syscall.Errno(number), loop, call, view)
 }
 
+// A change of a buffer that has callbacks.
+//
+//export golibeventOnBufferChange
+func golibeventOnBufferChange(handle C.uintptr_t, size, added, deleted C.size_t,
+	loop **C.struct_golibevent_base, call *C.struct_golibevent_call,
+) {
+	if w := watches.Get(uintptr(handle)); w != nil {
+		w.changed(BufferCallbackInfo{int(size), int(added), int(deleted)}, loop, call)
+	}
+}
+
 // A reference that libevent has released outside this package's calls: in the loop of
 // the handle's base, or, without one, for C code of somebody else's.
 //

@@ -85,7 +85,7 @@ struct golibevent_verdict {
 	unsigned char stop;	/* break the loop: Go has an error to report */
 };
 
-/* Memory of Go's that an evbuffer refers to. */
+/* Memory of Go's that an evbuffer refers to, or a segment of a file. */
 struct golibevent_reference {
 	struct golibevent_reference *next;
 	void *name;		/* go-pointer's, of the Go object */
@@ -101,6 +101,7 @@ struct golibevent_done {
 	int64_t n;		/* the result; < 0 with errno */
 	uint8_t *data;		/* of golibevent_buffer_pullup */
 	struct golibevent_reference *released;
+	uintptr_t panicked;	/* a callback's panic, or 0 */
 };
 
 /* The end of a line. pos < 0: there is none; < -1: the start was past the end. */
@@ -118,14 +119,23 @@ struct golibevent_eol {
 
 /* What this thread is doing in C, for callbacks that run inside a call of Go's. */
 struct golibevent_call {
-	unsigned char inside;	/* in such a call */
+	unsigned char inside;	/* the innermost that C has begun is such a call */
+	unsigned calls;		/* how many there are */
+	unsigned changing;	/* callbacks of evbuffers, each in the midst of a change */
 	uintptr_t panicked;	/* a callback's panic, which the call has to report */
+
+	/* What libevent has released meanwhile, and what was closed in callbacks. The
+	 * lists are not on the stack of a call: a Goexit in a callback would leave
+	 * pointers to them behind. */
+	struct golibevent_reference *first, **last;
+	struct golibevent_doomed *doomed;
 };
 
 /* How a call of Go's ended inside which callbacks may have run. */
 struct golibevent_result {
 	int64_t rc;
 	uintptr_t panicked;	/* a callback's panic, or 0 */
+	struct golibevent_reference *released;
 };
 
 /* What came of data that an eager buffer event was given to write. */
@@ -134,7 +144,6 @@ struct golibevent_sent {
 	int64_t n;		/* bytes that went to the socket at once */
 	int err;		/* the socket's error, which it does not tell twice; or 0 */
 	int tells;		/* the write callback will come, for what was sent */
-	struct golibevent_reference *released;
 };
 
 /*
@@ -169,6 +178,7 @@ struct golibevent_base *golibevent_base_borrow(struct event_base *);
 int golibevent_base_priority_init(struct golibevent_base *, int n);
 struct golibevent_reference *golibevent_base_free(struct golibevent_base *);
 int golibevent_base_loop(struct golibevent_base *, int flags);
+int golibevent_changing(void);
 void golibevent_base_stop(struct golibevent_base *, unsigned why);
 void golibevent_base_unstop(struct golibevent_base *, unsigned why);
 int golibevent_base_loopexit(struct golibevent_base *, int64_t us);
@@ -245,6 +255,7 @@ uintptr_t golibevent_bufferevent_lock(struct bufferevent *);
 
 /* buffer.c */
 struct golibevent_done golibevent_buffer_free(struct evbuffer *);
+void golibevent_bufferevent_free(struct bufferevent *);
 struct golibevent_done golibevent_buffer_add(struct evbuffer *, const uint8_t *p, size_t n);
 struct golibevent_done golibevent_buffer_prepend(struct evbuffer *, const uint8_t *p, size_t n);
 struct golibevent_done golibevent_buffer_add_reference(struct evbuffer *, const uint8_t *p,
@@ -272,6 +283,22 @@ int golibevent_buffer_peek(struct evbuffer *, size_t start, int64_t n, struct ev
 int64_t golibevent_buffer_search(struct evbuffer *, const uint8_t *what, size_t n,
     size_t start, int64_t end);
 struct golibevent_eol golibevent_buffer_search_eol(struct evbuffer *, size_t start, int style);
+struct golibevent_done golibevent_buffer_pullup_shared(struct evbuffer *, int64_t n,
+    struct evbuffer_cb_entry *);
+struct golibevent_done golibevent_buffer_add_buffer_reference(struct evbuffer *dst,
+    struct evbuffer *src);
+struct golibevent_done golibevent_buffer_add_reference_with_offset(struct evbuffer *,
+    const uint8_t *p, size_t offset, size_t n, void *name);
+int golibevent_buffer_set_max_read(struct evbuffer *, size_t n);
+size_t golibevent_buffer_get_max_read(struct evbuffer *);
+struct evbuffer_file_segment *golibevent_file_segment_new(int file, int64_t offset,
+    int64_t *length, unsigned flags, void *name);
+struct golibevent_done golibevent_file_segment_free(struct evbuffer_file_segment *);
+struct golibevent_done golibevent_file_segment_part(struct evbuffer_file_segment *,
+    bool drains, int64_t offset, int64_t length, struct evbuffer **part, bool *lost);
+struct golibevent_done golibevent_buffer_take(struct evbuffer *, struct evbuffer *part);
+struct evbuffer_cb_entry *golibevent_buffer_add_cb(struct evbuffer *, uintptr_t handle);
+uintptr_t golibevent_buffer_lock(struct evbuffer *);
 
 /* listener.c */
 struct golibevent_listener *golibevent_listener_bind(struct golibevent_base *,

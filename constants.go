@@ -330,6 +330,56 @@ func (e EOL) String() string {
 		"EVBUFFER_EOL_CRLF_STRICT", "EVBUFFER_EOL_LF", "EVBUFFER_EOL_NUL")
 }
 
+// BufferFlags are the EVBUFFER_FLAG_* constants of Buffer.SetFlags.
+type BufferFlags int
+
+const (
+	// EVBUFFER_FLAG_DRAINS_TO_FD says that the bytes go to a descriptor and nowhere
+	// else: files that are added are sent with sendfile then, and their bytes cannot be
+	// looked at. The output of a BufferEvent with a socket has it.
+	EVBUFFER_FLAG_DRAINS_TO_FD BufferFlags = C.EVBUFFER_FLAG_DRAINS_TO_FD
+)
+
+var bufferFlagsNames = []flagName{
+	{int64(EVBUFFER_FLAG_DRAINS_TO_FD), "EVBUFFER_FLAG_DRAINS_TO_FD"},
+}
+
+// String returns the names of the bits, as in "EVBUFFER_FLAG_DRAINS_TO_FD".
+func (f BufferFlags) String() string { return flagString(int64(f), bufferFlagsNames) }
+
+// FileSegmentFlags are the EVBUF_FS_* constants, given when a FileSegment is made.
+type FileSegmentFlags uint
+
+const (
+	// EVBUF_FS_CLOSE_ON_FREE closes the descriptor with the segment. It is always set:
+	// a FileSegment has a descriptor of its own.
+	EVBUF_FS_CLOSE_ON_FREE FileSegmentFlags = C.EVBUF_FS_CLOSE_ON_FREE
+	// EVBUF_FS_DISABLE_MMAP reads the file instead of mapping it. It is always set:
+	// when somebody shortens a mapped file, looking at it ends the process.
+	EVBUF_FS_DISABLE_MMAP FileSegmentFlags = C.EVBUF_FS_DISABLE_MMAP
+	// EVBUF_FS_DISABLE_SENDFILE reads the file when the segment is made, for buffers
+	// whose bytes are looked at.
+	EVBUF_FS_DISABLE_SENDFILE FileSegmentFlags = C.EVBUF_FS_DISABLE_SENDFILE
+	// EVBUF_FS_DISABLE_LOCKING makes a segment without a lock. It is ignored: a
+	// FileSegment is safe from any goroutine.
+	EVBUF_FS_DISABLE_LOCKING FileSegmentFlags = C.EVBUF_FS_DISABLE_LOCKING
+
+	knownFileSegmentFlags = EVBUF_FS_CLOSE_ON_FREE | EVBUF_FS_DISABLE_MMAP |
+		EVBUF_FS_DISABLE_SENDFILE | EVBUF_FS_DISABLE_LOCKING
+)
+
+var fileSegmentFlagsNames = []flagName{
+	{int64(EVBUF_FS_CLOSE_ON_FREE), "EVBUF_FS_CLOSE_ON_FREE"},
+	{int64(EVBUF_FS_DISABLE_MMAP), "EVBUF_FS_DISABLE_MMAP"},
+	{int64(EVBUF_FS_DISABLE_SENDFILE), "EVBUF_FS_DISABLE_SENDFILE"},
+	{int64(EVBUF_FS_DISABLE_LOCKING), "EVBUF_FS_DISABLE_LOCKING"},
+}
+
+// String returns the names of the bits, as in "EVBUF_FS_DISABLE_SENDFILE".
+func (f FileSegmentFlags) String() string {
+	return flagString(int64(f), fileSegmentFlagsNames)
+}
+
 // ListenerOptions are the LEV_OPT_* constants, given when a Listener is made.
 type ListenerOptions uint
 

@@ -12,5 +12,7 @@ func LivePanics() int { return panics.Len() }
 // the count of what is alive: nothing can close them.
 func AbandonBufferEvent(bev *BufferEvent) {
 	bufferEvents.Delete(bev.handle)
+	bev.input.unwatch()
+	bev.output.unwatch()
 	bases.Delete(bev.base.handle)
 }

@@ -70,34 +70,53 @@ timeval_of(int64_t us)
 	return tv;
 }
 
-/*
- * The references that libevent has released on this thread while a call holds them
- * back. It is no list on the stack of that call: a Goexit in a callback would leave a
- * pointer to it behind.
- */
-extern __thread struct golibevent_held {
-	unsigned calls;
-	struct golibevent_reference *first, **last;
-} golibevent_held;
+/* What begin_call found. */
+struct golibevent_outer {
+	unsigned char inside;
+	uintptr_t panicked;
+};
 
-/* Begins a call that holds references back. */
-static inline void
-hold_references(void)
+/* buffer.c: free what was closed inside the calls that now end. */
+void golibevent_free_doomed(void);
+
+/* Begins a call of Go's inside which callbacks may run, and returns the one around it.
+ * What libevent releases is held back until it ends. */
+static inline struct golibevent_outer
+begin_call(void)
 {
-	golibevent_held.calls++;
+	struct golibevent_outer outer = {golibevent_call.inside, golibevent_call.panicked};
+
+	golibevent_call.calls++;
+	golibevent_call.inside = 1;
+	golibevent_call.panicked = 0;
+	return outer;
 }
 
-/* Ends it and returns what was released, the oldest first. The caller owns the list. */
+/* Returns what was released in the call that ends, the oldest first. The caller owns the
+ * list. end_call is to follow. */
 static inline struct golibevent_reference *
 take_references(void)
 {
-	struct golibevent_reference *first = golibevent_held.first;
+	struct golibevent_reference *first;
 
-	golibevent_held.calls--;
-	golibevent_held.first = NULL;
+	if (golibevent_call.doomed != NULL && golibevent_call.calls == 1)
+		golibevent_free_doomed();
+	first = golibevent_call.first;
+	golibevent_call.first = NULL;
 	return first;
 }
 
+/* Ends a call and returns a callback's panic, or 0. */
+static inline uintptr_t
+end_call(struct golibevent_outer outer)
+{
+	uintptr_t panicked = golibevent_call.panicked;
+
+	golibevent_call.calls--;
+	golibevent_call.inside = outer.inside;
+	golibevent_call.panicked = outer.panicked;
+	return panicked;
+}
 
 /* base.c: call fn while the loop can activate nothing and no thread can add. */
 void golibevent_with_base_lock(struct event_base *, void (*fn)(void *), void *arg);
@@ -120,6 +139,8 @@ void golibevent_on_buffer_event(struct bufferevent *, short, void *);
 void golibevent_on_eager_write(struct bufferevent *, void *);
 
 void golibevent_on_release(const void *, size_t, void *);
+void golibevent_on_segment(const struct evbuffer_file_segment *, int, void *);
+void golibevent_on_buffer_change(struct evbuffer *, const struct evbuffer_cb_info *, void *);
 
 void golibevent_on_accept(struct evconnlistener *, evutil_socket_t, struct sockaddr *, int,
     void *);

@@ -71,7 +71,9 @@ func BufferFromPointer(buf unsafe.Pointer) (*Buffer, error) {
 	if buf == nil {
 		return nil, opError("evbuffer_new", syscall.EINVAL)
 	}
-	return &Buffer{c: (*C.struct_evbuffer)(buf), borrowed: true}, nil
+	b := &Buffer{c: (*C.struct_evbuffer)(buf)}
+	b.state.Store(bufferBorrowed)
+	return b, nil
 }
 
 // Pointer returns the struct evconnlistener *, for a C library that takes one. The
