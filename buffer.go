@@ -922,7 +922,8 @@ func (buf *Buffer) Unfreeze(start bool) error {
 }
 
 // ReadFD reads up to max bytes from a descriptor to the end of the buffer, with one
-// system call. libevent takes 4096 bytes at most; a negative max is as much as that. It
+// system call. libevent takes 4096 bytes at most, or what SetMaxRead says; a negative max
+// is as much as that. It
 // returns io.EOF at the end of the stream, syscall.EAGAIN when there is nothing to read
 // from a non-blocking descriptor, EPERM when the end is frozen, ENOMEM, and the system's
 // errno. With a blocking descriptor it waits.
@@ -951,7 +952,8 @@ func (buf *Buffer) ReadFD(fd, max int) (int, error) {
 // system call, and removes what the system took. A negative max is as much as libevent
 // writes at once: 128 chunks. From an empty buffer it writes 0 bytes. It returns
 // syscall.EAGAIN when a non-blocking descriptor takes nothing, EPERM when the start is
-// frozen, and the system's errno. With a blocking descriptor it waits.
+// frozen, and the system's errno. With a blocking descriptor it waits. A file goes further
+// than max, and can have become shorter: see AddFileSegment.
 //
 // Wraps: evbuffer_write, evbuffer_write_atmost
 func (buf *Buffer) WriteFD(fd, max int) (int, error) {

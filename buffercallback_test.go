@@ -336,6 +336,31 @@ func TestBufferCallbackOfC(t *testing.T) {
 	told(t, "C drains in the loop", &seen, bufferInfo{0, 3, 0}, bufferInfo{3, 0, 3})
 }
 
+func init() {
+	children["panic for C"] = func() int {
+		buf, err := libevent.NewBuffer()
+		if err == nil {
+			_, err = buf.WriteString("abc")
+		}
+		if err == nil {
+			_, err = buf.AddCallback(func(*libevent.Buffer, bufferInfo) { panic("nobody to tell") })
+		}
+		if err != nil {
+			return 3
+		}
+		ctest.Drain(buf.Pointer())
+		select {}
+	}
+}
+
+// TestBufferCallbackPanicsForC ends the program when there is no Go to tell of a panic.
+func TestBufferCallbackPanicsForC(t *testing.T) {
+	out, err := child("panic for C").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "nobody to tell") || !strings.Contains(string(out), "goroutine") {
+		t.Errorf("the child ends with %v and prints\n%s", err, out)
+	}
+}
+
 // TestBufferCallbackOfBorrowed ends with the borrowed Buffer, not with C's evbuffer.
 func TestBufferCallbackOfBorrowed(t *testing.T) {
 	buf := newBuffer(t)
@@ -660,6 +685,7 @@ func TestBufferCallbackOfPair(t *testing.T) {
 
 // TestBufferCallbacksLeaveNothing makes callbacks and closes their buffers in all ways.
 func TestBufferCallbacksLeaveNothing(t *testing.T) {
+	needsNoDebugMode(t)
 	leavesNothing(t, fewer(20_000), func(n int) {
 		b, err := libevent.New()
 		must(t, err)

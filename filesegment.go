@@ -168,8 +168,8 @@ func (buf *Buffer) AddFile(f *os.File, offset, length int64) error {
 // AddFileSegment adds length bytes of the segment from offset on, all that follow with
 // length -1.
 //
-// While there are any in the buffer that are still in a file, methods that look at bytes
-// return ENOTSUP or nothing, and chunks move only to a buffer with
+// While there can be any in the buffer that are still in a file, methods that look at
+// bytes return ENOTSUP or nothing, and chunks move only to a buffer with
 // EVBUFFER_FLAG_DRAINS_TO_FD; others refuse them with ENOTSUP. When the file has become
 // shorter by the time they are sent, WriteFD returns io.ErrUnexpectedEOF, and a
 // BufferEvent's event callback gets BEV_EVENT_WRITING|BEV_EVENT_EOF. One system call sends

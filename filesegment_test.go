@@ -372,6 +372,21 @@ func TestFileSocketFull(t *testing.T) {
 	wantErr(t, second(buf.WriteFD(fds[0], -1)), "evbuffer_write", syscall.EPIPE)
 }
 
+// TestFileGoesPastTheLimit writes all that the socket takes of a file, whatever the limit,
+// and no more than the limit of other bytes.
+func TestFileGoesPastTheLimit(t *testing.T) {
+	fds := socketpair(t)
+	buf := toFD(t, newBuffer(t, "head"))
+	must(t, buf.AddFile(newFile(t, "file"), 0, -1))
+	write(t, buf, "tail")
+	for _, want := range []string{"he", "ad", "file", "ta", "il"} {
+		n, err := buf.WriteFD(fds[0], 2)
+		if got := drain(fds[1]); n != len(want) || err != nil || got != want {
+			t.Errorf("WriteFD gives %d and %v, and sends %q, want %q", n, err, got, want)
+		}
+	}
+}
+
 // TestFileIsNotLookedAt refuses all that would look at bytes that are in a file, and works
 // again when they are gone.
 func TestFileIsNotLookedAt(t *testing.T) {
@@ -578,6 +593,7 @@ func TestFileOutOfMemory(t *testing.T) {
 
 // TestFileSegmentsLeaveNothing makes segments and closes them in all ways.
 func TestFileSegmentsLeaveNothing(t *testing.T) {
+	needsNoDebugMode(t)
 	f := newFile(t, strings.Repeat("x", 5000))
 	fds := socketpair(t)
 	leavesNothing(t, fewer(20_000), func(n int) {

@@ -97,9 +97,7 @@ func TestEventsLeaveNothing(t *testing.T) {
 // TestBufferEventsLeaveNothing makes a hundred thousand bufferevents that carry data, and
 // closes them with their data, in their own callbacks, or with the base.
 func TestBufferEventsLeaveNothing(t *testing.T) {
-	if os.Getenv(debugModeVariable) != "" {
-		t.Skip("libevent's debug mode does not forget the events of a bufferevent")
-	}
+	needsNoDebugMode(t)
 	leavesNothing(t, fewer(100_000), func(n int) {
 		b, err := libevent.New()
 		if err != nil {
@@ -132,6 +130,14 @@ func TestBufferEventsLeaveNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// needsNoDebugMode skips a test that counts what bufferevents leave.
+func needsNoDebugMode(t testing.TB) {
+	t.Helper()
+	if os.Getenv(debugModeVariable) != "" {
+		t.Skip("libevent's debug mode does not forget the events of a bufferevent")
+	}
 }
 
 // streamPair makes two bufferevents over a socket pair that they own.
