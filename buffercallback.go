@@ -62,8 +62,8 @@ var watches slots.Table[bufferWatch]
 // Dispatch when it was the loop; when C code has made the change outside any loop, the
 // program ends. A Goexit in fn breaks the buffer, which returns ErrBroken from then on.
 //
-// fn may add and remove callbacks, close the buffer or its BufferEvent, and change the
-// buffer, of which all callbacks are told inside that call, fn included: what changes it
+// fn may add and remove callbacks, close the buffer or its BufferEvent, after which no
+// callback comes, and change the buffer, of which all callbacks are told inside that call, fn included: what changes it
 // every time ends the program. It cannot run a loop, nor close a base: both return
 // ErrRunning.
 //
@@ -207,17 +207,21 @@ func (cb *BufferCallback) Remove() {
 	w.list = slices.DeleteFunc(slices.Clone(w.list), func(other *BufferCallback) bool { return other == cb })
 	last, deferred := len(w.list) == 0, w.base != nil
 	w.mu.Unlock()
-	if !last || deferred {
+	if !last {
 		return
 	}
-	if bev := w.buf.owner; bev != nil {
+	bev := w.buf.owner
+	if bev != nil && w.buf == &bev.output {
+		bev.eager.And(^uint32(eagerWatched))
+	}
+	if deferred { // the buffer may be in use elsewhere
+		return
+	}
+	if bev != nil {
 		if bev.enter("evbuffer_remove_cb_entry") != nil {
 			return
 		}
 		defer bev.leave()
-		if w.buf == &bev.output {
-			bev.eager.And(^uint32(eagerWatched))
-		}
 	}
 	if w.buf.enter("evbuffer_remove_cb_entry") == nil {
 		C.evbuffer_cb_clear_flags(w.buf.c, w.entry, C.EVBUFFER_CB_ENABLED)
@@ -238,7 +242,7 @@ func (cb *BufferCallback) Enable() { cb.disabled.Store(false) }
 // before the function that has changed it returns.
 func (w *bufferWatch) changed(info BufferCallbackInfo, loop **C.struct_golibevent_base, call *C.struct_golibevent_call) {
 	b := w.baseOf(loop)
-	if bev := w.buf.owner; bev != nil && (bev.closed() || b.broken.Load()) {
+	if b != nil && b.broken.Load() {
 		return
 	}
 	list := w.deferred(info)
@@ -311,10 +315,18 @@ func (w *bufferWatch) run(list []*BufferCallback, info BufferCallbackInfo) {
 	for next < len(list) {
 		cb := list[next]
 		next++
-		if !cb.disabled.Load() && !cb.removed.Load() && (w.buf.owner == nil || !w.buf.owner.closed()) {
+		if !cb.disabled.Load() && !cb.removed.Load() && !w.closed() {
 			cb.fn(w.buf, info)
 		}
 	}
+}
+
+// closed says whether Close has come, after which no callback does.
+func (w *bufferWatch) closed() bool {
+	if bev := w.buf.owner; bev != nil {
+		return bev.closed()
+	}
+	return watches.Get(w.handle) == nil
 }
 
 // caught is deferred around the callbacks: it gives a panic to the call that has changed

@@ -3,6 +3,7 @@ package libevent_test
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"slices"
@@ -169,6 +170,88 @@ func TestBufferCallbackTouchesSource(t *testing.T) {
 	wantErr(t, second(dst.Write([]byte("x"))), "evbuffer_add", syscall.EPERM)
 }
 
+// TestBufferCallbackKeepsCount does what chance wants with some buffers: each holds what a
+// string does that the same is done with, and the callbacks know its length.
+func TestBufferCallbackKeepsCount(t *testing.T) {
+	f := newFile(t, "the contents of a file")
+	for seed := range uint64(fewer(2000)) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		var bufs [4]*libevent.Buffer
+		var want [4]string
+		var counted [4]int
+		for i := range bufs {
+			bufs[i] = newBuffer(t)
+			addCallback(t, bufs[i], func(_ *libevent.Buffer, info bufferInfo) {
+				if info.OrigSize != counted[i] {
+					t.Errorf("OrigSize is %d, want %d", info.OrigSize, counted[i])
+				}
+				counted[i] += info.Added - info.Deleted
+			})
+		}
+		for range 60 {
+			i, j := rnd.IntN(len(bufs)), rnd.IntN(len(bufs)-1)
+			if j >= i {
+				j++
+			}
+			text := strings.Repeat(string(rune('a'+rnd.IntN(26))), rnd.IntN(700))
+			n := rnd.IntN(len(want[i]) + 2)
+			cut := min(n, len(want[i]))
+			switch rnd.IntN(14) {
+			case 0, 1:
+				write(t, bufs[i], text)
+				want[i] += text
+			case 2:
+				must(t, bufs[i].Prepend([]byte(text)))
+				want[i] = text + want[i]
+			case 3:
+				must(t, bufs[i].AddReference([]byte(text), nil))
+				want[i] += text
+			case 4:
+				must(t, bufs[i].Drain(n))
+				want[i] = want[i][cut:]
+			case 5:
+				must(t, bufs[j].AddBuffer(bufs[i]))
+				want[i], want[j] = "", want[j]+want[i]
+			case 6:
+				must(t, bufs[j].PrependBuffer(bufs[i]))
+				want[i], want[j] = "", want[i]+want[j]
+			case 7:
+				must(t, second(bufs[i].RemoveBuffer(bufs[j], n)))
+				want[i], want[j] = want[i][cut:], want[j]+want[i][:cut]
+			case 8, 9:
+				if err := bufs[j].AddBufferReference(bufs[i]); err == nil {
+					want[j] += want[i]
+				} else {
+					wantErr(t, err, "evbuffer_add_buffer_reference", syscall.EINVAL)
+				}
+			case 10:
+				must(t, second(bufs[i].PullUp(cut)))
+			case 11:
+				must(t, bufs[i].Expand(rnd.IntN(3000)))
+				must(t, second(bufs[j].Reserve(1+rnd.IntN(3000), 1+rnd.IntN(4))))
+			case 12:
+				must(t, bufs[i].AddFile(f, 4, int64(cut%18)))
+				want[i] += "contents of a file"[:cut%18]
+			case 13:
+				must(t, second(bufs[i].WriteFD(devNull, -1)))
+				want[i] = want[i][len(want[i])-bufs[i].Len():]
+			}
+			for k, buf := range bufs {
+				if counted[k] != len(want[k]) {
+					t.Errorf("the callback has counted %d bytes, want %d", counted[k], len(want[k]))
+				}
+				check(t, buf, want[k])
+			}
+			if t.Failed() {
+				t.Fatalf("with seed %d", seed)
+			}
+		}
+		for _, buf := range bufs {
+			must(t, buf.Close())
+		}
+	}
+}
+
 // changes are calls that change dst, and some of them src.
 var changes = []struct {
 	name string
@@ -222,6 +305,18 @@ func TestBufferCallbackCloses(t *testing.T) {
 	}
 	if b, s := ctest.Allocated(); b != blocks || s != size {
 		t.Errorf("%d blocks and %d bytes more than before", b-blocks, s-size)
+	}
+}
+
+// TestBufferCallbackEndsWithClose calls no other callback when one has closed the buffer.
+func TestBufferCallbackEndsWithClose(t *testing.T) {
+	fds := socketpair(t)
+	bev := bevNew(t, newBase(t), fds[0], 0)
+	plain := newBuffer(t)
+	for buf, closeIt := range map[*libevent.Buffer]func() error{plain: plain.Close, bev.Output(): bev.Close} {
+		addCallback(t, buf, func(*libevent.Buffer, bufferInfo) { t.Error("a callback has come after Close") })
+		addCallback(t, buf, func(*libevent.Buffer, bufferInfo) { must(t, closeIt()) })
+		write(t, buf, "abc")
 	}
 }
 
@@ -566,6 +661,21 @@ func TestBufferCallbackLetsEagerGoOn(t *testing.T) {
 		t.Errorf("the peer has got %q", got)
 	}
 	cb.Remove()
+	must(t, second(bev.WriteString("now")))
+	if got := drain(fds[1]); got != "now" {
+		t.Errorf("the peer has got %q, eagerly", got)
+	}
+
+	// That the callback is deferred makes no difference.
+	must(t, bev.Output().DeferCallbacks(bev.Base()))
+	cb = addCallback(t, bev.Output(), func(*libevent.Buffer, bufferInfo) {})
+	must(t, second(bev.WriteString("in the loop")))
+	if got := drain(fds[1]); got != "" {
+		t.Errorf("%q was sent past the callback", got)
+	}
+	loopPass(t, bev.Base())
+	cb.Remove()
+	drain(fds[1])
 	must(t, second(bev.WriteString("now")))
 	if got := drain(fds[1]); got != "now" {
 		t.Errorf("the peer has got %q, eagerly", got)
