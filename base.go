@@ -584,9 +584,12 @@ func (b *Base) SetPriorities(n int) error {
 	}
 	// Nothing can be made meanwhile, with a priority that is about to go.
 	b.children.WhileEmpty(func() {
-		var rc C.int
-		if rc, err = C.golibevent_base_priority_init(b.c, C.int(n)); rc == 0 {
+		rc, errno := C.golibevent_base_priority_init(b.c, C.int(n))
+		switch {
+		case rc == 0:
 			err = nil
+		case errno != nil: // libevent itself gives no reason
+			err = errno
 		}
 	})
 	switch err {

@@ -1476,6 +1476,22 @@ func TestSetPrioritiesAfterLoopExit(t *testing.T) {
 	}
 }
 
+// What is active keeps libevent from making more priorities, and it gives no errno.
+func TestSetPrioritiesWhileSomethingIsActive(t *testing.T) {
+	b := newBase(t)
+	if err := b.LoopExit(0); err != nil {
+		t.Fatal(err)
+	}
+	isErrno(t, b.SetPriorities(3), syscall.EINVAL)
+	if err := b.SetPriorities(1); err != nil {
+		t.Error("the same number:", err)
+	}
+	dispatch(t, b)
+	if err := b.SetPriorities(3); err != nil || b.Priorities() != 3 {
+		t.Errorf("%d priorities, %v", b.Priorities(), err)
+	}
+}
+
 // In a callback libevent is in the middle of its queues.
 func TestSetPrioritiesInTheLoop(t *testing.T) {
 	b := newBase(t)
