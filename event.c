@@ -10,6 +10,7 @@
 #include <sys/select.h>
 #include <sys/stat.h>
 #include "internal.h"
+#include <event2/event_struct.h>
 
 #define IO (EV_READ | EV_WRITE | EV_CLOSED)
 
@@ -128,6 +129,27 @@ disarm(struct golibevent_event *w)
 	return event_del_noblock(w->ev);
 }
 
+static void
+clear_interval(void *arg)
+{
+	struct event *ev = arg;
+
+	timerclear(&ev->ev_.ev_io.ev_timeout);
+}
+
+/*
+ * Takes the timeout from the event, and the interval that libevent remembers, which
+ * event_remove_timer leaves alone while no timeout is pending. In this order the loop on
+ * another thread cannot add a timeout for the interval in between.
+ */
+static void
+forget_interval(struct golibevent_event *w)
+{
+	golibevent_with_base_lock(w->gb->base, clear_interval, w->ev);
+	event_remove_timer(w->ev);
+	w->has_interval = 0;
+}
+
 /* Gives libevent the event and its timeout. */
 static int
 add(struct golibevent_event *w, int64_t us)
@@ -144,15 +166,9 @@ add(struct golibevent_event *w, int64_t us)
 	if (io != 0 && event_pending(w->ev, io | EV_TIMEOUT, NULL) == EV_TIMEOUT)
 		event_del_noblock(w->ev);
 	if (us < 0) {
-		/* event_add without a timeout would keep the old interval, and
-		 * event_remove_timer drops it only while it is pending. */
-		if (w->has_interval) {
-			tv = timeval_of((int64_t)86400 * 1000000);
-			if (event_add(w->ev, &tv) == -1)
-				return -1;
-			event_remove_timer(w->ev);
-			w->has_interval = 0;
-		}
+		/* event_add without a timeout would keep the one there was. */
+		if (w->has_interval)
+			forget_interval(w);
 		tvp = NULL;
 	} else {
 		for (i = 0; i < gb->ncommon; i++) {
@@ -161,7 +177,7 @@ add(struct golibevent_event *w, int64_t us)
 				break;
 			}
 		}
-		w->has_interval = us > 0;
+		w->has_interval = 1;
 	}
 	/* A signal's stand-in has nothing to wait for but the timeout. */
 	return w->signal != NULL && tvp == NULL ? 0 : event_add(w->ev, tvp);

@@ -2615,3 +2615,58 @@ func TestDelWaitsAndWins(t *testing.T) {
 	}
 	stop()
 }
+
+// Activate(EV_TIMEOUT) is no timeout: to remove that does not take the call back.
+func TestNoTimeoutKeepsActivation(t *testing.T) {
+	p := socketpair(t)
+	b := newBase(t)
+	var got []events
+	var ev *libevent.Event
+	ev, err := b.AddEvent(p[0], libevent.EV_READ, func(what events) (events, time.Duration) {
+		if got = append(got, what); len(got) > 1 {
+			return libevent.LEAVE, 0
+		}
+		drain(p[0])
+		if err := ev.Activate(libevent.EV_TIMEOUT); err != nil {
+			t.Error(err)
+		}
+		return 0, libevent.NoTimeout
+	}, faraway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, p[1], "x")
+	dispatch(t, b)
+	if want := []events{libevent.EV_READ, libevent.EV_TIMEOUT}; !slices.Equal(got, want) {
+		t.Errorf("called with %v, want %v", got, want)
+	}
+}
+
+// A timeout of 0 that a descriptor's event has from when it had no interest goes as any
+// other does.
+func TestAddRemovesTimeoutOfZero(t *testing.T) {
+	p := socketpair(t)
+	b := newBase(t)
+	calls := 0
+	ev, err := b.AddEvent(p[0], libevent.EV_TIMEOUT, func(events) (events, time.Duration) {
+		calls++
+		return libevent.EV_READ, 0
+	}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := loop(t, b, libevent.EVLOOP_ONCE|libevent.EVLOOP_NONBLOCK); err != nil {
+			t.Fatal(err)
+		}
+		if err := ev.Add(0); err != nil {
+			t.Fatal(err)
+		}
+		if got := ev.Pending(allEvents); got != libevent.EV_READ {
+			t.Errorf("pending is %v", got)
+		}
+	}
+	if calls != 1 {
+		t.Errorf("%d calls", calls)
+	}
+}
