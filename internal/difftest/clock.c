@@ -1,0 +1,58 @@
+/*
+ * The clock of the interpreters. The names that libevent takes from the C library are
+ * found here first, because the program comes before its libraries: while a program runs,
+ * time stands still but when it is moved, and waiting for a timeout moves it.
+ */
+#define _GNU_SOURCE
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+#include "difftest.h"
+
+struct golibevent_diff_clock golibevent_diff_clock;
+
+static int
+golibevent_diff_wait(int epfd, struct epoll_event *events, int max, int timeout)
+{
+	return syscall(SYS_epoll_pwait, epfd, events, max, timeout, NULL, 8);
+}
+
+int
+clock_gettime(clockid_t id, struct timespec *ts)
+{
+	if (!golibevent_diff_clock.on)
+		return syscall(SYS_clock_gettime, id, ts);
+	ts->tv_sec = golibevent_diff_clock.us / 1000000;
+	ts->tv_nsec = golibevent_diff_clock.us % 1000000 * 1000;
+	return 0;
+}
+
+int
+gettimeofday(struct timeval *restrict tv, void *restrict tz)
+{
+	if (!golibevent_diff_clock.on)
+		return syscall(SYS_gettimeofday, tv, tz);
+	tv->tv_sec = golibevent_diff_clock.us / 1000000 + WALL_CLOCK;
+	tv->tv_usec = golibevent_diff_clock.us % 1000000;
+	return 0;
+}
+
+/* Nobody else does anything while a program runs: what is not ready will not be. */
+int
+epoll_wait(int epfd, struct epoll_event *events, int max, int timeout)
+{
+	int n;
+
+	if (!golibevent_diff_clock.on)
+		return golibevent_diff_wait(epfd, events, max, timeout);
+	n = golibevent_diff_wait(epfd, events, max, 0);
+	if (n != 0 || timeout == 0)
+		return n;
+	if (timeout > 0)
+		golibevent_diff_clock.us += (int64_t)timeout * 1000;
+	else if (golibevent_diff_clock.waits != NULL)
+		event_base_loopbreak(golibevent_diff_clock.waits);
+	return 0;
+}

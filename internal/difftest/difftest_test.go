@@ -1,0 +1,108 @@
+//go:build linux
+
+package difftest_test
+
+import (
+	"bytes"
+	"errors"
+	"hash/fnv"
+	"io"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/go-libevent/libevent"
+	"github.com/go-libevent/libevent/internal/difftest"
+)
+
+// events shortens the signature of callbacks.
+type events = libevent.Events
+
+// longest is the length of the programs that are run: a longer one says nothing that a
+// shorter one does not.
+const longest = 1024
+
+// tape is a program: what is left of it says what comes next, also in a callback.
+type tape struct {
+	program []byte
+	log     []byte
+}
+
+// next returns the next byte, 0 when there are no more.
+func (t *tape) next() int {
+	if len(t.program) == 0 {
+		return 0
+	}
+	b := t.program[0]
+	t.program = t.program[1:]
+	return int(b)
+}
+
+// over reports whether the program is over: callbacks then end what they belong to.
+func (t *tape) over() bool { return len(t.program) == 0 }
+
+// say adds a line to the log.
+func (t *tape) say(word string, numbers ...int64) {
+	t.log = append(t.log, word...)
+	for _, n := range numbers {
+		t.log = append(t.log, ' ')
+		t.log = strconv.AppendInt(t.log, n, 10)
+	}
+	t.log = append(t.log, '\n')
+}
+
+// number stands for an error in the log.
+func number(err error) int64 {
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, libevent.ErrClosed):
+		return difftest.Closed
+	case errors.Is(err, libevent.ErrRunning):
+		return difftest.Running
+	case err == io.EOF:
+		return difftest.End
+	case errors.As(err, &errno):
+		return int64(errno)
+	}
+	return -1
+}
+
+// truth is 1 or 0.
+func truth(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// sum stands for bytes in the log.
+func sum(p []byte) int64 {
+	h := fnv.New32a()
+	_, _ = h.Write(p)
+	return int64(h.Sum32())
+}
+
+// fill fills p with what a program writes.
+func fill(p []byte, seed int) {
+	for i := range p {
+		p[i] = "abcdefg\r\n\nab\r\nc\x00"[(i+seed)%16]
+	}
+}
+
+// compare fails the test at the first line in which Go and C differ.
+func compare(t *testing.T, inGo, inC []byte) {
+	t.Helper()
+	if bytes.Equal(inGo, inC) {
+		return
+	}
+	g, c := strings.Split(string(inGo), "\n"), strings.Split(string(inC), "\n")
+	n := 0
+	for n < min(len(g), len(c)) && g[n] == c[n] {
+		n++
+	}
+	t.Errorf("after\n  %s\nGo goes on with\n  %s\nand C with\n  %s", strings.Join(g[:n], "\n  "),
+		strings.Join(g[n:min(n+4, len(g))], "\n  "), strings.Join(c[n:min(n+4, len(c))], "\n  "))
+}
