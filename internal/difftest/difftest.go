@@ -56,11 +56,6 @@ func Wall() int64 { return int64(C.golibevent_diff_clock.us) + C.WALL_CLOCK*1000
 // and 5 the ends of a pipe. They last until Finish.
 func Descriptor(i int) int { return int(C.golibevent_diff_descriptor(C.uint(i))) }
 
-// Loop runs a loop of a struct event_base *, which is broken when it waits for what cannot
+// Wait says whose loop, of a struct event_base *, is broken when it waits for what cannot
 // come.
-func Loop(base unsafe.Pointer, run func() error) error {
-	outer := C.golibevent_diff_clock.waits
-	C.golibevent_diff_clock.waits = (*C.struct_event_base)(base)
-	defer func() { C.golibevent_diff_clock.waits = outer }()
-	return run()
-}
+func Wait(base unsafe.Pointer) { C.golibevent_diff_clock.waits = (*C.struct_event_base)(base) }

@@ -5,8 +5,11 @@ package difftest_test
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"hash/fnv"
 	"io"
+	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +25,11 @@ type events = libevent.Events
 // longest is the length of the programs that are run: a longer one says nothing that a
 // shorter one does not.
 const longest = 1024
+
+var (
+	programs = flag.Int("programs", 1000, "how many programs of chance each test runs")
+	seed     = flag.Uint64("seed", 1, "where chance begins")
+)
 
 // tape is a program: what is left of it says what comes next, also in a callback.
 type tape struct {
@@ -105,4 +113,47 @@ func compare(t *testing.T, inGo, inC []byte) {
 	}
 	t.Errorf("after\n  %s\nGo goes on with\n  %s\nand C with\n  %s", strings.Join(g[:n], "\n  "),
 		strings.Join(g[n:min(n+4, len(g))], "\n  "), strings.Join(c[n:min(n+4, len(c))], "\n  "))
+}
+
+// fuzz lets the fuzzer write the programs.
+func fuzz(f *testing.F, run func(program []byte) (inGo, inC []byte)) {
+	f.Fuzz(func(t *testing.T, program []byte) {
+		if len(program) <= longest {
+			inGo, inC := run(program)
+			compare(t, inGo, inC)
+		}
+	})
+}
+
+// random runs programs of chance. That is faster, and there is more in each of them.
+func random(t *testing.T, run func(program []byte) (inGo, inC []byte)) {
+	rng := rand.New(rand.NewPCG(*seed, 0))
+	program := make([]byte, longest)
+	for range *programs {
+		p := program[:rng.IntN(longest)]
+		for i := range p {
+			p[i] = byte(rng.Uint32())
+		}
+		if inGo, inC := run(p); !bytes.Equal(inGo, inC) {
+			p = shorten(p, run)
+			inGo, inC = run(p)
+			compare(t, inGo, inC)
+			t.Fatalf("the program is %q", p)
+		}
+	}
+}
+
+// shorten returns a part of a program in which Go and C differ that is enough for that.
+func shorten(program []byte, run func(program []byte) (inGo, inC []byte)) []byte {
+	for n := len(program) / 2; n > 0; n /= 2 {
+		for at := 0; at+n <= len(program); {
+			p := slices.Delete(slices.Clone(program), at, at+n)
+			if inGo, inC := run(p); !bytes.Equal(inGo, inC) {
+				program = p
+			} else {
+				at += n
+			}
+		}
+	}
+	return program
 }
