@@ -976,6 +976,8 @@ func atMost(n int) int {
 // finishIO is finish with a bare EAGAIN, which is no failure and costs no allocation.
 func (buf *Buffer) finishIO(op string, done C.struct_golibevent_done, err error) (int, error) {
 	if done.n < 0 && err == syscall.EAGAIN {
+		done.n = 0
+		_, _ = buf.finish(op, done, nil)
 		return 0, syscall.EAGAIN
 	}
 	return buf.finish(op, done, fileError(err))

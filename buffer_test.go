@@ -2048,3 +2048,17 @@ func BenchmarkBuffer(b *testing.B) {
 		}
 	})
 }
+
+// A read that finds nothing can still let go of an empty reference.
+func TestReadFDReleasesReferences(t *testing.T) {
+	buf := newBuffer(t)
+	r, _ := pipe(t)
+	released := 0
+	must(t, buf.AddReference(nil, func() { released++ }))
+	if _, err := buf.ReadFD(r, -1); err != syscall.EAGAIN {
+		t.Errorf("ReadFD gives %v", err)
+	}
+	if released != 1 {
+		t.Errorf("released %d times", released)
+	}
+}
