@@ -196,8 +196,10 @@ golibevent_buffer_remove_buffer(struct evbuffer *src, struct evbuffer *dst, size
 	struct evbuffer *part;
 	int rc = -1;
 
-	if (n == 0 || len == 0)
+	if (n == 0)
 		return end(outer, 0);
+	if (len == 0)	/* where it is frozen that is refused */
+		return end(outer, evbuffer_remove_buffer(src, dst, 1));
 	if (!room(dst, n < len ? n : len))
 		return end(outer, -1);
 	if (n >= len) {

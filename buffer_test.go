@@ -2062,3 +2062,11 @@ func TestReadFDReleasesReferences(t *testing.T) {
 		t.Errorf("released %d times", released)
 	}
 }
+
+// Frozen ends refuse also when there is nothing to move.
+func TestRemoveBufferOfNothingFrozen(t *testing.T) {
+	src, dst := newBuffer(t), newBuffer(t)
+	must(t, dst.Freeze(false))
+	_, err := src.RemoveBuffer(dst, 1)
+	isErrno(t, err, syscall.EPERM)
+}
