@@ -34,6 +34,12 @@ func Events(program []byte) []byte {
 	return log()
 }
 
+// Buffer is Events for FuzzBuffer.
+func Buffer(program []byte) []byte {
+	C.golibevent_diff_buffer(bytes(program), C.size_t(len(program)))
+	return log()
+}
+
 func bytes(p []byte) *C.uint8_t { return (*C.uint8_t)(unsafe.SliceData(p)) }
 
 func log() []byte {

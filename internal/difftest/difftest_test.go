@@ -4,9 +4,9 @@ package difftest_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"flag"
-	"hash/fnv"
 	"io"
 	"math/rand/v2"
 	"slices"
@@ -88,9 +88,16 @@ func truth(b bool) int64 {
 
 // sum stands for bytes in the log.
 func sum(p []byte) int64 {
-	h := fnv.New32a()
-	_, _ = h.Write(p)
-	return int64(h.Sum32())
+	const factor = 0x9e3779b97f4a7c15
+	s := uint64(len(p))
+	for ; len(p) >= 8; p = p[8:] {
+		s = (s ^ binary.NativeEndian.Uint64(p)) * factor
+		s ^= s >> 32
+	}
+	for _, b := range p {
+		s = (s ^ uint64(b)) * factor
+	}
+	return int64(s >> 1)
 }
 
 // fill fills p with what a program writes.
