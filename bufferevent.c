@@ -515,8 +515,19 @@ golibevent_bufferevent_settle(struct bufferevent *bev, struct golibevent_view *v
 
 struct priority_change {
 	struct bufferevent *bev;
-	int priority, rc;
+	int priority, quiet, rc;
 };
+
+static int
+set_priorities(struct priority_change *change, int priority)
+{
+	struct bufferevent *bev = change->bev;
+
+	if (change->quiet)
+		return bufferevent_priority_set(bev, priority);
+	return event_priority_set(&bev->ev_read, priority) == -1 ||
+	    event_priority_set(&bev->ev_write, priority) == -1 ? -1 : 0;
+}
 
 /* Sets both events' priority, or neither's. */
 static void
@@ -525,19 +536,26 @@ set_priority(void *arg)
 	struct priority_change *change = arg;
 	int before = bufferevent_get_priority(change->bev);
 
-	change->rc = bufferevent_priority_set(change->bev, change->priority);
+	change->rc = set_priorities(change, change->priority);
 	if (change->rc == -1)
-		bufferevent_priority_set(change->bev, before);
+		set_priorities(change, before);
 }
 
-/* Gives bev, which is locked, a priority. */
+/*
+ * Gives bev, which is locked, a priority. libevent gives it to the deferred callback too,
+ * even when that is in the queue of the priority before, which is broken then. Nobody can
+ * see whether it is, but that nothing is active: else the callback stays as it was.
+ */
 static int
 change_priority(struct bufferevent *bev, int priority)
 {
-	struct priority_change change = {bev, priority, 0};
+	struct event_base *base = bufferevent_get_base(bev);
+	struct priority_change change = {bev, priority, 0, 0};
 
-	if (bufferevent_get_priority(bev) != priority)
-		golibevent_with_base_lock(bufferevent_get_base(bev), set_priority, &change);
+	if (bufferevent_get_priority(bev) == priority)
+		return 0;
+	change.quiet = event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE) == 0;
+	golibevent_with_base_lock(base, set_priority, &change);
 	return change.rc;
 }
 

@@ -877,9 +877,10 @@ func (bev *BufferEvent) Flush(events Events, mode FlushMode) error {
 }
 
 // SetPriority sets the priority of what the socket's events and deferred callbacks do:
-// 0 runs before 1, and so on. A new BufferEvent has the middle one. It returns EINVAL
-// when there is no such priority, and while a callback is about to run, and ENOTSUP for
-// one of a pair.
+// 0 runs before 1, and so on. A new BufferEvent has the middle one. While other callbacks
+// of the base are about to run, deferred callbacks keep the one that they had. It returns
+// EINVAL when there is no such priority, and while the socket's own callback is about to
+// run, and ENOTSUP for one of a pair.
 //
 // Wraps: bufferevent_priority_set
 func (bev *BufferEvent) SetPriority(priority int) error {

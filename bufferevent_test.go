@@ -2035,3 +2035,39 @@ func BenchmarkBufferEventEcho(b *testing.B) {
 		})
 	}
 }
+
+// A deferred callback that is about to run stays in the queue that it is in: libevent
+// would take it out of another one, and lose what comes into its own.
+func TestSetPriorityWhileCallbackIsDeferred(t *testing.T) {
+	p := socketpair(t)
+	b := newBaseWith(t, &libevent.Config{Priorities: 3})
+	bev, err := b.NewBufferEvent(p[0], libevent.BEV_OPT_DEFER_CALLBACKS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	bev.SetCallbacks(nil, nil, func(*libevent.BufferEvent, libevent.BufferEvents) { got = append(got, "event") })
+	if err := bev.TriggerEvent(libevent.BEV_EVENT_CONNECTED, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := bev.SetPriority(0); err != nil || bev.Priority() != 0 {
+		t.Errorf("priority %d, %v", bev.Priority(), err)
+	}
+	ev, err := b.NewEvent(-1, 0, func(events) (events, time.Duration) {
+		got = append(got, "timer")
+		return libevent.LEAVE, 0
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := loop(t, b, libevent.EVLOOP_NONBLOCK); err != nil {
+			t.Fatal(err)
+		}
+		// It comes into the queue where the callback was.
+		_ = ev.Activate(libevent.EV_TIMEOUT)
+	}
+	if want := []string{"event", "timer"}; !slices.Equal(got, want) {
+		t.Errorf("called %q, want %q", got, want)
+	}
+}
