@@ -245,7 +245,8 @@ do_reserve(unsigned i)
 	else if (want > 0 && next() % 8 == 0)
 		err = EINVAL;		/* more than was reserved */
 	else
-		err = permission(evbuffer_commit_space(*slot(i), vec, want));
+		err = evbuffer_commit_space(*slot(i), vec, want) == 0 ? 0 :
+		    is_frozen(*slot(i)) ? EPERM : EINVAL;
 	SAY("commit", want, err);
 	show(i);
 }

@@ -40,6 +40,12 @@ func Buffer(program []byte) []byte {
 	return log()
 }
 
+// BufferEvent is Events for FuzzBufferEvent.
+func BufferEvent(program []byte) []byte {
+	C.golibevent_diff_bufferevent(bytes(program), C.size_t(len(program)))
+	return log()
+}
+
 func bytes(p []byte) *C.uint8_t { return (*C.uint8_t)(unsafe.SliceData(p)) }
 
 func log() []byte {

@@ -1,0 +1,595 @@
+/*
+ * The program of FuzzBufferEvent in C: a pair, two buffer events over a pair of sockets,
+ * and one whose peer is a bare descriptor.
+ *
+ * An event callback is there in any case: it is how the binding's Read and Err learn what
+ * has happened. One that is closed by a callback inside a call of its own goes with that
+ * call, as in Go. Filters would be more rows of make_all.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_struct.h>
+#include "difftest.h"
+
+#define NBEVS 5
+#define MOST (255 * 67)
+#define DIRECTIONS (EV_READ | EV_WRITE)
+
+/* What callbacks there are. */
+#define ON_READ 1
+#define ON_WRITE 2
+#define ON_EVENT 4
+
+struct bev {
+	struct bufferevent *bev;
+	unsigned inside;	/* calls */
+	int err, ended, why;	/* of the last event, and of the one that ended reading */
+	int callbacks;
+	bool pair, closed;
+};
+
+static struct bev bevs[NBEVS];
+static struct event_base *base;
+static uint8_t data[MOST];
+static unsigned depth;		/* of callbacks */
+static bool looping;
+
+static int step(void);
+
+static size_t
+size(void)
+{
+	unsigned n = next();
+
+	switch (n % 8) {
+	case 6:
+		return n * 7;
+	case 7:
+		return n * 67;
+	}
+	return n / 4;
+}
+
+static int64_t
+id(const struct bev *b)
+{
+	return b - bevs;
+}
+
+static void on_read(struct bufferevent *, void *);
+static void on_write(struct bufferevent *, void *);
+static void on_event(struct bufferevent *, short, void *);
+
+static void
+set_callbacks(struct bev *b, int which)
+{
+	b->callbacks = which;
+	bufferevent_setcb(b->bev, which & ON_READ ? on_read : NULL,
+	    which & ON_WRITE ? on_write : NULL, on_event, b);
+}
+
+static void
+enter(struct bev *b)
+{
+	b->inside++;
+}
+
+static void
+leave(struct bev *b)
+{
+	if (--b->inside == 0 && b->closed)
+		bufferevent_free(b->bev);
+}
+
+static void
+close_bev(struct bev *b)
+{
+	if (b->closed)
+		return;
+	b->closed = true;
+	bufferevent_setcb(b->bev, NULL, NULL, NULL, NULL);
+	if (b->inside == 0)
+		bufferevent_free(b->bev);
+}
+
+static void
+callback(struct bev *b, int kind, int what)
+{
+	unsigned n;
+
+	SAY("callback", id(b), kind, what, b->err, evbuffer_get_length(bufferevent_get_input(b->bev)),
+	    evbuffer_get_length(bufferevent_get_output(b->bev)));
+	depth++;
+	for (n = next() % 4; n > 0 && step(); n--)
+		;
+	depth--;
+	if (over())
+		close_bev(b);
+	SAY("returns", id(b));
+}
+
+static void
+on_read(struct bufferevent *bev, void *arg)
+{
+	callback(arg, ON_READ, 0);
+}
+
+static void
+on_write(struct bufferevent *bev, void *arg)
+{
+	callback(arg, ON_WRITE, 0);
+}
+
+static void
+on_event(struct bufferevent *bev, short what, void *arg)
+{
+	int err = errno;
+	struct bev *b = arg;
+
+	b->err = 0;
+	if (what & BEV_EVENT_ERROR)
+		b->err = err != 0 ? err : EIO;
+	else if (what & BEV_EVENT_TIMEOUT)
+		b->err = ETIMEDOUT;
+	if (what & BEV_EVENT_READING && what & (BEV_EVENT_EOF | BEV_EVENT_ERROR)) {
+		b->ended = what;
+		b->why = b->err;
+	}
+	if (b->callbacks & ON_EVENT)
+		callback(b, ON_EVENT, what);
+}
+
+static void
+do_write(struct bev *b, bool to_output)
+{
+	size_t n = size();
+	int err = CLOSED;
+
+	if (!b->closed) {
+		golibevent_diff_fill(data, n, n);
+		enter(b);
+		err = (to_output ? evbuffer_add(bufferevent_get_output(b->bev), data, n) :
+		    n > 0 ? bufferevent_write(b->bev, data, n) : 0) == -1 ? EPERM : 0;
+		leave(b);
+	}
+	SAY("write", id(b), n, err);
+}
+
+static void
+do_read(struct bev *b)
+{
+	size_t n = size(), got = 0;
+	int err = CLOSED;
+
+	if (!b->closed) {
+		err = 0;
+		enter(b);
+		got = n > 0 ? bufferevent_read(b->bev, data, n) : 0;
+		leave(b);
+		if (n > 0 && got == 0) {
+			err = EAGAIN;
+			if (b->ended & BEV_EVENT_ERROR)
+				err = b->why;
+			else if (b->ended & BEV_EVENT_EOF)
+				err = END;
+		}
+	}
+	SAY("read", id(b), n, got, err, golibevent_diff_sum(data, got));
+}
+
+static void
+do_drain(struct bev *b, bool output)
+{
+	size_t n = size();
+	int err = CLOSED;
+
+	if (!b->closed)
+		err = evbuffer_drain(output ? bufferevent_get_output(b->bev) :
+		    bufferevent_get_input(b->bev), n) == -1 ? EPERM : 0;
+	SAY("drain", id(b), output, n, err);
+}
+
+static void
+do_prepend(struct bev *b)
+{
+	size_t n = size();
+	int err = CLOSED;
+
+	golibevent_diff_fill(data, n, n);
+	if (!b->closed)
+		err = evbuffer_prepend(bufferevent_get_input(b->bev), data, n) == -1 ? EPERM : 0;
+	SAY("prepend", id(b), n, err);
+}
+
+static void
+do_look(struct bev *b)
+{
+	struct evbuffer_iovec vec = {NULL, 0};
+	size_t low = 0, high = 0, n;
+	struct evbuffer *input, *output;
+
+	if (b->closed) {
+		SAY("look", id(b), CLOSED);
+		return;
+	}
+	input = bufferevent_get_input(b->bev);
+	output = bufferevent_get_output(b->bev);
+	evbuffer_peek(input, 1, NULL, &vec, 1);
+	n = vec.iov_len;
+	bufferevent_getwatermark(b->bev, EV_READ, &low, &high);
+	SAY("look", id(b), bufferevent_get_enabled(b->bev), evbuffer_get_length(input),
+	    evbuffer_get_length(output), n, golibevent_diff_sum(vec.iov_base, n), low, high,
+	    bufferevent_get_priority(b->bev));
+}
+
+static void
+do_line(struct bev *b)
+{
+	size_t n = 0;
+	char *line;
+	int err = CLOSED;
+
+	if (!b->closed) {
+		line = evbuffer_readln(bufferevent_get_input(b->bev), &n, EVBUFFER_EOL_LF);
+		err = line == NULL ? EAGAIN : 0;
+		n = line == NULL ? 0 : n;
+		memcpy(data, line != NULL ? line : "", n);
+		free(line);
+	}
+	SAY("line", id(b), n, err, golibevent_diff_sum(data, n));
+}
+
+static void
+do_enable(struct bev *b, bool on)
+{
+	short which = next() % 8, before;
+	int err = EINVAL;
+
+	if ((which & ~DIRECTIONS) == 0) {
+		err = CLOSED;
+		if (!b->closed) {
+			enter(b);
+			before = bufferevent_get_enabled(b->bev);
+			errno = 0;
+			err = 0;
+			if ((on ? bufferevent_enable(b->bev, which) :
+			    bufferevent_disable(b->bev, which)) == -1) {
+				err = errno;
+				if (on)
+					bufferevent_disable(b->bev, which & ~before);
+			}
+			leave(b);
+		}
+	}
+	SAY(on ? "enable" : "disable", id(b), which, err);
+}
+
+static void
+do_set_watermark(struct bev *b)
+{
+	short which = next() % 8;
+	size_t low = size(), high = next() % 2 == 0 ? size() : 0;
+	int err = EINVAL;
+
+	if (which != 0 && (which & ~DIRECTIONS) == 0 && !(high > 0 && low > high)) {
+		err = CLOSED;
+		if (!b->closed) {
+			enter(b);
+			bufferevent_setwatermark(b->bev, which, low, high);
+			leave(b);
+			err = 0;
+		}
+	}
+	SAY("watermark", id(b), which, low, high, err);
+}
+
+static void
+do_set_timeouts(struct bev *b)
+{
+	static const int64_t choice[4] = {0, -1, 5000, 3600000000};
+	unsigned how = next();
+	int64_t us[2] = {choice[how % 4], choice[how / 4 % 4]};
+	struct timeval tv[2];
+	int i, err = CLOSED;
+
+	for (i = 0; i < 2; i++) {
+		tv[i].tv_sec = us[i] / 1000000;
+		tv[i].tv_usec = us[i] % 1000000;
+	}
+	if (!b->closed) {
+		errno = 0;
+		err = bufferevent_set_timeouts(b->bev, us[0] > 0 ? &tv[0] : NULL,
+		    us[1] > 0 ? &tv[1] : NULL) == -1 ? errno : 0;
+	}
+	SAY("timeouts", id(b), us[0], us[1], err);
+}
+
+static void
+do_flush(struct bev *b)
+{
+	short which = next() % 8;
+	int mode = next() % 4, err = EINVAL;
+
+	if (which != 0 && (which & ~DIRECTIONS) == 0 && mode <= BEV_FINISHED) {
+		err = CLOSED;
+		if (!b->closed) {
+			enter(b);
+			err = bufferevent_flush(b->bev, which, mode) == -1 ? ENOTCONN : 0;
+			leave(b);
+		}
+	}
+	SAY("flush", id(b), which, mode, err);
+}
+
+static void
+do_trigger(struct bev *b)
+{
+	static const int choice[4] = {
+		0, BEV_TRIG_IGNORE_WATERMARKS, BEV_TRIG_DEFER_CALLBACKS,
+		BEV_TRIG_IGNORE_WATERMARKS | BEV_TRIG_DEFER_CALLBACKS,
+	};
+	short which = next() % 8;
+	int options = choice[next() % 4], err = EINVAL;
+
+	SAY("trigger", id(b), which, options);
+	if (which != 0 && (which & ~DIRECTIONS) == 0) {
+		err = CLOSED;
+		if (!b->closed) {
+			enter(b);
+			bufferevent_trigger(b->bev, which, options);
+			leave(b);
+			err = 0;
+		}
+	}
+	SAY("triggered", id(b), err);
+}
+
+static void
+do_trigger_event(struct bev *b)
+{
+	static const short choice[8] = {
+		BEV_EVENT_CONNECTED, BEV_EVENT_EOF | BEV_EVENT_READING,
+		BEV_EVENT_ERROR | BEV_EVENT_READING, BEV_EVENT_TIMEOUT | BEV_EVENT_WRITING,
+		BEV_EVENT_ERROR | BEV_EVENT_WRITING, BEV_EVENT_READING, 0, 0x100,
+	};
+	short what = choice[next() % 8];
+	int options = next() % 2 == 0 ? 0 : BEV_TRIG_DEFER_CALLBACKS, err = EINVAL;
+
+	SAY("trigger_event", id(b), what, options);
+	if (what != 0 && what != 0x100) {
+		err = CLOSED;
+		if (!b->closed) {
+			enter(b);
+			errno = 0;
+			bufferevent_trigger_event(b->bev, what, options);
+			leave(b);
+			err = 0;
+		}
+	}
+	SAY("triggered", id(b), err);
+}
+
+static int
+change_priority(struct bufferevent *bev, int priority)
+{
+	if (event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE) == 0)
+		return bufferevent_priority_set(bev, priority);
+	return event_priority_set(&bev->ev_read, priority) == 0 ?
+	    event_priority_set(&bev->ev_write, priority) : -1;
+}
+
+static void
+do_set_priority(struct bev *b)
+{
+	int priority = (int)(next() % 5) - 1, before, err = EINVAL;
+
+	if (priority >= 0 && b->pair) {
+		err = ENOTSUP;
+	} else if (priority >= 0 && b->closed) {
+		err = CLOSED;
+	} else if (priority >= 0) {
+		err = 0;
+		before = bufferevent_get_priority(b->bev);
+		/* Of both events or of none, and of the deferred callback if it cannot be
+		 * in a queue, which libevent would break. */
+		if (priority != before && change_priority(b->bev, priority) == -1) {
+			change_priority(b->bev, before);
+			err = EINVAL;
+		}
+	}
+	SAY("set_priority", id(b), priority, err);
+}
+
+static void
+do_set_max(struct bev *b)
+{
+	unsigned which = next() % 2;
+	size_t n = size();
+	int err = CLOSED;
+
+	if (!b->closed)
+		err = (which ? bufferevent_set_max_single_read(b->bev, n) :
+		    bufferevent_set_max_single_write(b->bev, n)) == -1 ? EINVAL : 0;
+	SAY("max_single", id(b), which, n, err);
+}
+
+static void
+do_loop(void)
+{
+	static const int flags[4] = {
+		EVLOOP_NONBLOCK | EVLOOP_ONCE, EVLOOP_NONBLOCK, EVLOOP_ONCE, 0,
+	};
+	int flag = flags[next() % 4], rc = RUNNING;
+
+	/* Not in a callback that runs inside a call: what that closes goes with the call,
+	 * and until then such a loop may call in vain, again and again. */
+	if (depth > 0 && !looping)
+		return;
+	SAY("loop", flag);
+	if (!looping) {
+		golibevent_diff_clock.waits = base;
+		looping = true;
+		rc = event_base_loop(base, flag) == -1 ? errno : 0;
+		looping = false;
+	}
+	SAY("looped", rc, event_base_got_break(base));
+}
+
+static void
+do_peer(unsigned op)
+{
+	int fd = golibevent_diff_descriptor(1);
+	size_t n;
+	int64_t rc;
+
+	switch (op % 8) {
+	case 0:
+		shutdown(fd, next() % 4 == 0 ? SHUT_RD : SHUT_WR);
+		SAY("peer_shutdown", 0);
+		break;
+	case 1: case 2: case 3:
+		n = size();
+		rc = read(fd, data, n);
+		rc = rc < 0 ? 0 : rc;
+		SAY("peer_read", rc, golibevent_diff_sum(data, rc));
+		break;
+	default:
+		n = size();
+		golibevent_diff_fill(data, n, n);
+		rc = write(fd, data, n);
+		SAY("peer_write", rc < 0 ? 0 : rc);
+		break;
+	}
+}
+
+static int
+step(void)
+{
+	unsigned op = next() % 32;
+	struct bev *b = &bevs[next() % NBEVS];
+
+	if (over())
+		return 0;
+	switch (op) {
+	case 0: case 1: case 2: case 3:
+		do_loop();
+		break;
+	case 4:
+		golibevent_diff_clock.us += next() * 100;
+		break;
+	case 5: case 6:
+		do_peer(next());
+		break;
+	case 7:
+		event_base_loopbreak(base);
+		SAY("loopbreak", 0);
+		break;
+	case 8: case 9: case 10:
+		do_write(b, false);
+		break;
+	case 11:
+		do_write(b, true);
+		break;
+	case 12: case 13:
+		do_read(b);
+		break;
+	case 14: case 15:
+		do_drain(b, op == 15 && next() % 2);
+		break;
+	case 16:
+		do_look(b);
+		break;
+	case 17:
+		do_line(b);
+		break;
+	case 18: case 19: case 20:
+		do_enable(b, true);
+		break;
+	case 21:
+		do_enable(b, false);
+		break;
+	case 22: case 23:
+		do_set_watermark(b);
+		break;
+	case 24:
+		do_set_timeouts(b);
+		break;
+	case 25:
+		do_flush(b);
+		break;
+	case 26:
+		do_trigger(b);
+		break;
+	case 27:
+		do_trigger_event(b);
+		break;
+	case 28:
+		op = next() % 8;
+		if (!b->closed)
+			set_callbacks(b, op);
+		SAY("callbacks", id(b), op);
+		break;
+	case 29:
+		do_set_priority(b);
+		break;
+	case 30:
+		if (next() % 4 == 0) {
+			close_bev(b);
+			SAY("close", id(b));
+		} else {
+			do_prepend(b);
+		}
+		break;
+	default:
+		do_set_max(b);
+		break;
+	}
+	return 1;
+}
+
+/* Makes them all, with options from the tape. */
+static void
+make_all(void)
+{
+	static const int options[4] = {
+		0, BEV_OPT_DEFER_CALLBACKS, BEV_OPT_THREADSAFE,
+		BEV_OPT_THREADSAFE | BEV_OPT_DEFER_CALLBACKS | BEV_OPT_UNLOCK_CALLBACKS,
+	};
+	unsigned how = next(), i;
+	struct bufferevent *pair[2];
+
+	base = event_base_new();
+	event_base_priority_init(base, 3);
+	memset(bevs, 0, sizeof(bevs));
+	bufferevent_pair_new(base, options[how % 4], pair);
+	for (i = 0; i < NBEVS; i++) {
+		bevs[i].pair = i < 2;
+		bevs[i].bev = i < 2 ? pair[i] : bufferevent_socket_new(base,
+		    golibevent_diff_descriptor(i < 4 ? i : 0), options[how / 4 % 4]);
+		set_callbacks(&bevs[i], ON_READ | ON_WRITE | ON_EVENT);
+		if (how & 16)
+			bufferevent_enable(bevs[i].bev, EV_READ);
+	}
+}
+
+void
+golibevent_diff_bufferevent(const uint8_t *program, size_t n)
+{
+	size_t i;
+
+	golibevent_diff_begin(program, n);
+	make_all();
+	while (step())
+		;
+	for (i = NBEVS; i-- > 0;)
+		close_bev(&bevs[i]);
+	/* A deferred callback holds its buffer event. */
+	for (i = 0; i < 6 && event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE) > 0; i++)
+		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+	event_base_free(base);
+	golibevent_diff_end();
+}
