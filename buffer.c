@@ -18,13 +18,6 @@ struct golibevent_doomed {
 	struct bufferevent *bev;
 };
 
-static struct golibevent_outer
-begin(void)
-{
-	errno = 0;
-	return begin_call();
-}
-
 /* Ends a call with its result. The caller owns what it has released. */
 static struct golibevent_done
 end(struct golibevent_outer outer, int64_t n)
@@ -83,7 +76,7 @@ doom(struct evbuffer *buf, struct bufferevent *bev)
 struct golibevent_done
 golibevent_buffer_free(struct evbuffer *buf)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	if (golibevent_call.calls > 1)
 		return end(outer, doom(buf, NULL));
@@ -108,7 +101,7 @@ golibevent_bufferevent_free(struct bufferevent *bev)
 struct golibevent_done
 golibevent_buffer_add(struct evbuffer *buf, const uint8_t *p, size_t n)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	return end(outer, room(buf, n) ? evbuffer_add(buf, p, n) : -1);
 }
@@ -116,7 +109,7 @@ golibevent_buffer_add(struct evbuffer *buf, const uint8_t *p, size_t n)
 struct golibevent_done
 golibevent_buffer_prepend(struct evbuffer *buf, const uint8_t *p, size_t n)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 	size_t before = evbuffer_get_length(buf), after;
 	int err;
 
@@ -137,7 +130,7 @@ golibevent_buffer_prepend(struct evbuffer *buf, const uint8_t *p, size_t n)
 struct golibevent_done
 golibevent_buffer_add_reference(struct evbuffer *buf, const uint8_t *p, size_t n, void *name)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 	struct golibevent_reference *ref;
 
 	if (!room(buf, n) || (ref = malloc(sizeof(*ref))) == NULL)
@@ -152,7 +145,7 @@ golibevent_buffer_add_reference(struct evbuffer *buf, const uint8_t *p, size_t n
 struct golibevent_done
 golibevent_buffer_add_buffer(struct evbuffer *dst, struct evbuffer *src)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 	int rc = -1;
 
 	if (room(dst, evbuffer_get_length(src)))
@@ -163,7 +156,7 @@ golibevent_buffer_add_buffer(struct evbuffer *dst, struct evbuffer *src)
 struct golibevent_done
 golibevent_buffer_prepend_buffer(struct evbuffer *dst, struct evbuffer *src)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 	int rc = -1;
 
 	if (room(dst, evbuffer_get_length(src)))
@@ -191,7 +184,7 @@ give(struct evbuffer *dst, struct evbuffer *src)
 struct golibevent_done
 golibevent_buffer_remove_buffer(struct evbuffer *src, struct evbuffer *dst, size_t n)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 	size_t len = evbuffer_get_length(src), moved = 0, step;
 	struct evbuffer *part;
 	int rc = -1;
@@ -225,7 +218,7 @@ golibevent_buffer_remove_buffer(struct evbuffer *src, struct evbuffer *dst, size
 struct golibevent_done
 golibevent_buffer_remove(struct evbuffer *buf, uint8_t *p, size_t n)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	return end(outer, evbuffer_remove(buf, p, n));
 }
@@ -234,7 +227,7 @@ golibevent_buffer_remove(struct evbuffer *buf, uint8_t *p, size_t n)
 struct golibevent_done
 golibevent_buffer_remove_line(struct evbuffer *buf, uint8_t *p, size_t n, size_t eol)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	if (n > 0 && evbuffer_copyout(buf, p, n) == -1)
 		return end(outer, -1);
@@ -244,7 +237,7 @@ golibevent_buffer_remove_line(struct evbuffer *buf, uint8_t *p, size_t n, size_t
 struct golibevent_done
 golibevent_buffer_drain(struct evbuffer *buf, size_t n)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	return end(outer, evbuffer_drain(buf, n));
 }
@@ -253,7 +246,7 @@ golibevent_buffer_drain(struct evbuffer *buf, size_t n)
 struct golibevent_done
 golibevent_buffer_pullup(struct evbuffer *buf, int64_t n)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 	size_t len = evbuffer_get_length(buf);
 	struct golibevent_done done;
 	uint8_t *data = NULL;
@@ -291,7 +284,7 @@ golibevent_buffer_pullup_shared(struct evbuffer *buf, int64_t n,
 		n = len;
 	if ((size_t)n > len || (size_t)n <= evbuffer_get_contiguous_space(buf))
 		return golibevent_buffer_pullup(buf, n);
-	outer = begin();
+	outer = begin_call();
 	if (entry != NULL)
 		evbuffer_cb_clear_flags(buf, entry, EVBUFFER_CB_ENABLED);
 	if (evbuffer_prepend(buf, "", 1) == -1 && errno == 0) {
@@ -321,7 +314,7 @@ golibevent_buffer_pullup_shared(struct evbuffer *buf, int64_t n,
 struct golibevent_done
 golibevent_buffer_expand(struct evbuffer *buf, size_t n)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 	int rc;
 
 	rc = evbuffer_expand(buf, n);
@@ -342,7 +335,7 @@ struct golibevent_done
 golibevent_buffer_reserve(struct evbuffer *buf, size_t n, struct evbuffer_iovec *vec,
     int extents)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 	int rc;
 
 	if (golibevent_buffer_end_is_frozen(buf))
@@ -357,7 +350,7 @@ golibevent_buffer_reserve(struct evbuffer *buf, size_t n, struct evbuffer_iovec 
 struct golibevent_done
 golibevent_buffer_commit(struct evbuffer *buf, struct evbuffer_iovec *vec, int extents)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 	int rc;
 
 	if (golibevent_buffer_end_is_frozen(buf))
@@ -371,7 +364,7 @@ golibevent_buffer_commit(struct evbuffer *buf, struct evbuffer_iovec *vec, int e
 struct golibevent_done
 golibevent_buffer_read(struct evbuffer *buf, int fd, int max)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 	int n;
 
 	do {
@@ -384,7 +377,7 @@ golibevent_buffer_read(struct evbuffer *buf, int fd, int max)
 struct golibevent_done
 golibevent_buffer_write(struct evbuffer *buf, int fd, int64_t max)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 	int n;
 
 	/* libevent reports nothing to write as an error without errno. */
@@ -475,7 +468,7 @@ golibevent_buffer_search_eol(struct evbuffer *buf, size_t start, int style)
 struct golibevent_done
 golibevent_buffer_add_buffer_reference(struct evbuffer *dst, struct evbuffer *src)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 	size_t len = evbuffer_get_length(src);
 	struct evbuffer *part;
 
@@ -503,7 +496,7 @@ struct golibevent_done
 golibevent_buffer_add_reference_with_offset(struct evbuffer *buf, const uint8_t *p,
     size_t offset, size_t n, void *name)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 	struct golibevent_reference *ref;
 
 	if (!room(buf, n) || (ref = malloc(sizeof(*ref))) == NULL)
@@ -621,7 +614,7 @@ golibevent_file_segment_new(int file, int64_t offset, int64_t *length, unsigned 
 struct golibevent_done
 golibevent_file_segment_free(struct evbuffer_file_segment *seg)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	evbuffer_file_segment_free(seg);
 	return end(outer, 0);
@@ -636,7 +629,7 @@ struct golibevent_done
 golibevent_file_segment_part(struct evbuffer_file_segment *seg, bool drains, int64_t offset,
     int64_t length, struct evbuffer **part, bool *lost)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	if ((*part = evbuffer_new()) == NULL)
 		return end(outer, -1);
@@ -654,7 +647,7 @@ golibevent_file_segment_part(struct evbuffer_file_segment *seg, bool drains, int
 struct golibevent_done
 golibevent_buffer_take(struct evbuffer *buf, struct evbuffer *part)
 {
-	struct golibevent_outer outer = begin();
+	struct golibevent_outer outer = begin_call();
 
 	if (room(buf, evbuffer_get_length(part)) && !golibevent_buffer_end_is_frozen(buf)) {
 		give(buf, part);

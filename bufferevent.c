@@ -129,7 +129,6 @@ golibevent_bufferevent_disable(struct bufferevent *bev, short events)
 {
 	struct golibevent_outer outer = begin_call();
 
-	errno = 0;
 	return end(outer, bufferevent_disable(bev, events));
 }
 
@@ -641,7 +640,6 @@ golibevent_bufferevent_trigger_event(struct bufferevent *bev, short what, int op
 {
 	struct golibevent_outer outer = begin_call();
 
-	errno = 0;
 	bufferevent_trigger_event(bev, what, options);
 	return end(outer, 0);
 }

@@ -2071,3 +2071,30 @@ func TestSetPriorityWhileCallbackIsDeferred(t *testing.T) {
 		t.Errorf("called %q, want %q", got, want)
 	}
 }
+
+// An end of stream that Flush tells brings no errno of something else along.
+func TestFlushHasNoErrno(t *testing.T) {
+	b := newBase(t)
+	first, second, err := b.NewBufferEventPair(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.SetCallbacks(nil, nil, func(bev *libevent.BufferEvent, _ libevent.BufferEvents) {
+		isErrno(t, bev.Err(), syscall.EIO)
+	})
+	if err := second.TriggerEvent(libevent.BEV_EVENT_ERROR, 0); err != nil {
+		t.Fatal(err)
+	}
+	ev, err := b.AddTimer(faraway, keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The last thing that fails before leaves EINVAL.
+	isErrno(t, ev.SetPriority(9), syscall.EINVAL)
+	if err := first.Flush(libevent.EV_WRITE, libevent.BEV_FINISHED); err != nil {
+		t.Fatal(err)
+	}
+	if err := loop(t, b, libevent.EVLOOP_NONBLOCK); err != nil {
+		t.Fatal(err)
+	}
+}

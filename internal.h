@@ -80,12 +80,14 @@ struct golibevent_outer {
 void golibevent_free_doomed(void);
 
 /* Begins a call of Go's inside which callbacks may run, and returns the one around it.
- * What libevent releases is held back until it ends. */
+ * What libevent releases is held back until it ends. What comes of the call without an
+ * errno of its own is to have none. */
 static inline struct golibevent_outer
 begin_call(void)
 {
 	struct golibevent_outer outer = {golibevent_call.inside, golibevent_call.panicked};
 
+	errno = 0;
 	golibevent_call.calls++;
 	golibevent_call.inside = 1;
 	golibevent_call.panicked = 0;
