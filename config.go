@@ -120,9 +120,12 @@ func NewWithConfig(cfg *Config) (*Base, error) {
 	}
 	settleDebugMode()
 	base, err := C.golibevent_base_new(c, C.int(cfg.Flags))
-	if base == nil && (err == nil || len(cfg.Avoid) > 0 || cfg.Require != 0) &&
-		err != syscall.ENOMEM {
-		err = errNoMethod
+	if base == nil && (err == nil || len(cfg.Avoid) > 0 || cfg.Require != 0) {
+		switch err {
+		case syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE, syscall.ENOSPC:
+		default:
+			err = errNoMethod
+		}
 	}
 	b, err := newBase(base, op, err)
 	if err != nil {
