@@ -1,0 +1,392 @@
+//go:build linux
+
+package faults_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"github.com/go-libevent/libevent"
+	"github.com/go-libevent/libevent/internal/ctest"
+)
+
+var (
+	errWrong   = errors.New("a wrong result")
+	errTimeout = errors.New("nothing comes")
+)
+
+// parts are what a session does, each on a base of its own.
+var parts = []struct {
+	name string
+	fn   func(b *libevent.Base) error
+}{
+	{"buffers", buffers},
+	{"events", eventsAndTimers},
+	{"signals", signals},
+	{"pair", pair},
+	{"connections", func(b *libevent.Base) error { return connections(b, false) }},
+	{"eager connections", func(b *libevent.Base) error { return connections(b, true) }},
+}
+
+// session uses everything, and returns the first error. Without one, everything has
+// come to its end.
+func session() (err error) {
+	keep := func(place string, e error) {
+		if e != nil && err == nil {
+			err = at(place, e)
+		}
+	}
+	for _, part := range parts {
+		b, e := libevent.NewWithConfig(&libevent.Config{
+			Avoid: []string{"select"}, Priorities: 3, Flags: libevent.EVENT_BASE_FLAG_PRECISE_TIMER,
+		})
+		if e != nil {
+			keep(part.name, e)
+			continue
+		}
+		keep(part.name, part.fn(b))
+		if e := b.Close(); e != nil { // must work whatever has failed
+			return fmt.Errorf("%s: Close: %v", part.name, e)
+		}
+	}
+	return err
+}
+
+func buffers(*libevent.Base) error {
+	buf, err := libevent.NewBuffer()
+	if err != nil {
+		return err
+	}
+	defer buf.Close()
+	other, err := libevent.NewBuffer()
+	if err != nil {
+		return err
+	}
+	defer other.Close()
+	line := []byte("a line of text\n")
+	want := bytes.Repeat(line, 1000)
+	kept := bytes.Clone(want)
+	for range 500 {
+		if _, err := buf.Write(line); err != nil {
+			return here(err)
+		}
+	}
+	released := 0
+	if err := buf.AddReference(kept[:len(line)*200], func() { released++ }); err != nil {
+		return here(err)
+	}
+	for range 100 {
+		if err := buf.Prepend(line); err != nil {
+			return here(err)
+		}
+	}
+	for range 200 {
+		if _, err := other.Write(line); err != nil {
+			return here(err)
+		}
+	}
+	if err := buf.AddBuffer(other); err != nil {
+		return here(err)
+	}
+	if err := buf.Expand(10000); err != nil {
+		return here(err)
+	}
+	space, err := buf.Reserve(100, 2)
+	if err != nil {
+		return here(err)
+	}
+	copy(space[0], "0123456789")
+	if err := buf.Commit(10); err != nil {
+		return here(err)
+	}
+	if got, err := buf.PullUp(len(want)); err != nil || !bytes.Equal(got, want) {
+		return here(errors.Join(err, buf.Close()))
+	}
+	if _, err := buf.RemoveBuffer(other, len(want)/2); err != nil {
+		return here(err)
+	}
+	for range 500 {
+		got, err := other.ReadLine(libevent.EVBUFFER_EOL_LF)
+		if err != nil {
+			return here(err)
+		}
+		if !bytes.Equal(got, line[:len(line)-1]) {
+			return here(errWrong)
+		}
+	}
+	if err := buf.Drain(len(want) / 2); err != nil {
+		return here(err)
+	}
+	if string(buf.Bytes()) != "0123456789" || other.Len() != 0 || released != 1 {
+		return here(errWrong)
+	}
+	return nil
+}
+
+// tasks ends the loop when all have ended, or one has failed.
+type tasks struct {
+	b    *libevent.Base
+	left int
+	err  error
+}
+
+func (t *tasks) done(err error) {
+	t.left--
+	if t.err == nil {
+		t.err = err
+	}
+	if t.left == 0 || t.err != nil {
+		_ = t.b.LoopBreak()
+	}
+}
+
+// run runs the loop for the tasks.
+func (t *tasks) run() error {
+	err := runUntil(t.b, patience)
+	switch {
+	case err != nil:
+		return err
+	case t.err != nil:
+		return t.err
+	case t.left > 0:
+		return fmt.Errorf("%d tasks have not ended: %w", t.left, errStalled)
+	}
+	return nil
+}
+
+func eventsAndTimers(b *libevent.Base) error {
+	if err := b.InitCommonTimeout(time.Millisecond); err != nil {
+		return here(err)
+	}
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return here(err)
+	}
+	defer syscall.Close(fds[0])
+	defer syscall.Close(fds[1])
+	t := &tasks{b: b, left: 6}
+	var reader *libevent.Event
+	reader, err = b.AddEvent(fds[0], libevent.EV_READ, func(events) (events, time.Duration) {
+		var p [16]byte
+		n, err := reader.Read(p[:])
+		if err == nil && string(p[:n]) != "hello" {
+			err = errWrong
+		}
+		t.done(err)
+		return libevent.LEAVE, 0
+	}, time.Minute)
+	if err != nil {
+		return here(err)
+	}
+	defer reader.Close()
+	var writer *libevent.Event
+	writer, err = b.AddEvent(fds[1], libevent.EV_WRITE, func(what events) (events, time.Duration) {
+		if what != libevent.EV_WRITE { // the timeout that it has asked for
+			t.done(nil)
+			return libevent.LEAVE, 0
+		}
+		_, err := writer.Write([]byte("hello"))
+		if err != nil {
+			t.done(err)
+		}
+		return libevent.EV_READ, time.Millisecond
+	}, libevent.NoTimeout)
+	if err != nil {
+		return here(err)
+	}
+	defer writer.Close()
+	ticks := 0
+	timer, err := b.AddTimer(time.Millisecond, func(events) (events, time.Duration) {
+		if ticks++; ticks == 3 {
+			t.done(nil)
+			return libevent.LEAVE, 0
+		}
+		return 0, 0
+	})
+	if err != nil {
+		return here(err)
+	}
+	defer timer.Close()
+	if err := timer.SetPriority(0); err != nil {
+		return here(err)
+	}
+	if err := b.Once(-1, libevent.EV_TIMEOUT, func(events) { t.done(nil) }, time.Millisecond); err != nil {
+		return here(err)
+	}
+	active, err := b.NewEvent(-1, 0, func(events) (events, time.Duration) {
+		t.done(nil)
+		return 0, 0
+	})
+	if err != nil {
+		return here(err)
+	}
+	defer active.Close()
+	if err := b.Post(func() { t.done(active.Activate(libevent.EV_READ)) }); err != nil {
+		return here(err)
+	}
+	if err := t.run(); err != nil {
+		return err
+	}
+	if err := b.LoopExit(0); err != nil {
+		return here(err)
+	}
+	return here(runUntil(b, patience))
+}
+
+func signals(b *libevent.Base) error {
+	t := &tasks{b: b, left: 2}
+	for range 2 {
+		ev, err := b.AddSignal(syscall.SIGUSR2, func(events) (events, time.Duration) {
+			t.done(nil)
+			return libevent.LEAVE, 0
+		})
+		if err != nil {
+			return here(err)
+		}
+		defer ev.Close()
+	}
+	if err := b.Post(func() { _ = syscall.Kill(syscall.Getpid(), syscall.SIGUSR2) }); err != nil {
+		return here(err)
+	}
+	// A signal's delivery is not something to wait for, and the loop cannot end without.
+	return t.run()
+}
+
+func pair(b *libevent.Base) error {
+	const options = libevent.BEV_OPT_THREADSAFE | libevent.BEV_OPT_DEFER_CALLBACKS | libevent.BEV_OPT_UNLOCK_CALLBACKS
+	var first, second *libevent.BufferEvent
+	var err error
+	spared(func() { first, second, err = b.NewBufferEventPair(options) })
+	if err != nil {
+		return here(err)
+	}
+	defer first.Close()
+	defer second.Close()
+	t := &tasks{b: b, left: 1}
+	message := bytes.Repeat([]byte("pair "), 2000)
+	second.SetCallbacks(func(bev *libevent.BufferEvent) {
+		if bev.Input().Len() < len(message) {
+			return
+		}
+		if got, err := bev.Input().PullUp(-1); err != nil {
+			t.done(err)
+		} else if !bytes.Equal(got, message) {
+			t.done(errWrong)
+		} else {
+			t.done(bev.Input().Drain(len(message)))
+		}
+	}, nil, nil)
+	if err := second.Enable(libevent.EV_READ); err != nil {
+		return here(err)
+	}
+	if _, err := first.Write(message); err != nil {
+		return here(err)
+	}
+	return t.run()
+}
+
+// spared runs fn without a fault of libevent's memory: for what libevent itself does not
+// survive. bufferevent_pair_new frees what it has not completed, with a NULL for it.
+func spared(fn func()) {
+	left := ctest.FailAllocation(0)
+	fn()
+	ctest.FailAllocation(left)
+}
+
+// connections connects to a listener, and has what it sends sent back.
+func connections(b *libevent.Base, eager bool) error {
+	t := &tasks{b: b, left: 1}
+	message := bytes.Repeat([]byte("0123456789abcdef"), 250)
+	if eager {
+		message = bytes.Repeat(message, 10)
+	}
+	open := func(fd int) (*libevent.BufferEvent, error) {
+		bev, err := b.NewBufferEvent(fd, libevent.BEV_OPT_CLOSE_ON_FREE)
+		if err != nil {
+			return nil, err
+		}
+		if err := bev.SetEager(eager); err != nil {
+			return nil, err
+		}
+		return bev, bev.SetTimeouts(200*time.Millisecond, 0)
+	}
+	ended := func(bev *libevent.BufferEvent, what libevent.BufferEvents) {
+		switch {
+		case what&libevent.BEV_EVENT_CONNECTED != 0:
+			if err := bev.Enable(libevent.EV_READ); err != nil {
+				t.done(here(err))
+			}
+			if _, err := bev.Write(message); err != nil {
+				t.done(here(err))
+			}
+		case what&libevent.BEV_EVENT_ERROR != 0:
+			t.done(here(bev.Err()))
+		default:
+			t.done(fmt.Errorf("%v: %w", what, errTimeout))
+		}
+	}
+	echo := func(bev *libevent.BufferEvent) {
+		if err := bev.WriteBuffer(bev.Input()); err != nil {
+			t.done(here(err))
+		}
+	}
+	accept :=
+		func(ln *libevent.Listener, fd int, _ netip.AddrPort) {
+			bev, err := open(fd)
+			if bev == nil {
+				_ = syscall.Close(fd)
+			}
+			if err != nil {
+				t.done(here(err))
+				return
+			}
+			bev.SetCallbacks(echo, nil, ended)
+			if err := bev.Enable(libevent.EV_READ); err != nil {
+				t.done(here(err))
+			}
+		}
+	var ln *libevent.Listener
+	var err error
+	path := "@" + fmt.Sprintf("libevent-faults-%d", syscall.Getpid())
+	if eager {
+		ln, err = b.ListenUnix(path, libevent.LEV_OPT_CLOSE_ON_FREE, 0, accept)
+	} else {
+		ln, err = b.Listen(netip.MustParseAddrPort("127.0.0.1:0"), libevent.LEV_OPT_CLOSE_ON_FREE, 0, accept)
+	}
+	if err != nil {
+		return here(err)
+	}
+	if err := ln.SetErrorCallback(func(_ *libevent.Listener, err error) { t.done(here(err)) }); err != nil {
+		return here(err)
+	}
+	client, err := open(-1)
+	if err != nil {
+		return here(err)
+	}
+	client.SetCallbacks(func(bev *libevent.BufferEvent) {
+		if bev.Input().Len() < len(message) {
+			return
+		}
+		got := make([]byte, len(message))
+		if _, err := bev.Input().CopyOut(got); err != nil {
+			t.done(here(err))
+		} else if !bytes.Equal(got, message) {
+			t.done(here(errWrong))
+		} else {
+			t.done(nil)
+		}
+	}, nil, ended)
+	if eager {
+		err = client.ConnectUnix(path)
+	} else {
+		err = client.Connect(ln.Addr())
+	}
+	if err != nil {
+		return here(err)
+	}
+	return t.run()
+}
