@@ -57,6 +57,8 @@ package libevent
 */
 import "C"
 
+import "sync"
+
 // libevent's locks exist only if this runs before the first base is made.
 func init() {
 	if C.golibevent_use_threads() == -1 {
@@ -85,4 +87,12 @@ func HeaderVersion() string { return C.LIBEVENT_VERSION }
 // with, the preferred first: "epoll", "poll", "select" on Linux.
 //
 // Wraps: event_get_supported_methods
-func SupportedMethods() []string { return goStrings(C.event_get_supported_methods()) }
+func SupportedMethods() []string {
+	methodsMu.Lock()
+	defer methodsMu.Unlock()
+	return goStrings(C.event_get_supported_methods())
+}
+
+// methodsMu is held while libevent's list of methods is made or read: each call frees the
+// list of the one before.
+var methodsMu sync.Mutex

@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
+	libevent.SupportedMethods() // libevent keeps the list
 	run := ctest.Balanced
 	if os.Getenv(debugModeVariable) != "" {
 		run = func(run func() int) int { return run() } // it keeps what it has seen
@@ -352,4 +353,23 @@ func TestSupportedMethodsCanBeAvoided(t *testing.T) {
 	if err == nil || errors.As(err, new(syscall.Errno)) {
 		t.Errorf("with every method avoided: %v", err)
 	}
+}
+
+// libevent keeps the list of its methods, and frees it when it is asked again.
+func TestSupportedMethodsAmongGoroutines(t *testing.T) {
+	want := libevent.SupportedMethods()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for range rounds(20_000) {
+				if got := libevent.SupportedMethods(); !slices.Equal(got, want) {
+					t.Errorf("%q, want %q", got, want)
+					return
+				}
+			}
+		}()
+	}
+	wg.Wait()
 }
