@@ -15,8 +15,14 @@ import (
 	"github.com/go-libevent/libevent"
 )
 
+// longVariable makes tests repeat as often as they would like.
+const longVariable = "LIBEVENT_TEST_LONG"
+
 // rounds scales a test's repetitions down where each costs more.
 func rounds(n int) int {
+	if os.Getenv(longVariable) != "" {
+		return n
+	}
 	if testing.Short() || raceEnabled {
 		return max(n/10, 1)
 	}

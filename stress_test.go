@@ -1,0 +1,543 @@
+package libevent_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand"
+	"net"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-libevent/libevent"
+)
+
+// fromAnywhere are the options of a BufferEvent that goroutines share.
+const fromAnywhere = bevThreadsafe | bevDefer | bevUnlock
+
+// watch ends the program, and shows every goroutine's stack, when step is not called for
+// guardTime: what waits for a lock for ever cannot be ended otherwise.
+func watch(t testing.TB) (step func()) {
+	dog := time.AfterFunc(guardTime, func() {
+		debug.SetTraceback("all")
+		panic(t.Name() + ": no progress")
+	})
+	t.Cleanup(func() { dog.Stop() })
+	return func() { dog.Reset(guardTime) }
+}
+
+// closedOr fails the test for an error that no race with Close explains.
+func closedOr(t testing.TB, err error, others ...error) {
+	t.Helper()
+	for _, other := range append(others, libevent.ErrClosed) {
+		if err == nil || errors.Is(err, other) {
+			return
+		}
+	}
+	t.Error(err)
+}
+
+// runAgain runs b's loop again and again, whoever stops it, until b is closed.
+func runAgain(t testing.TB, b *libevent.Base) (ended chan struct{}) {
+	ended = make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			if err := b.Loop(libevent.EVLOOP_NO_EXIT_ON_EMPTY); err != nil {
+				// During Close a base says that it runs.
+				closedOr(t, err, libevent.ErrRunning)
+				return
+			}
+			runtime.Gosched()
+		}
+	}()
+	return ended
+}
+
+// Programs of goroutines do all that can be done to shared BufferEvents and to the loops
+// of two bases, which are stopped and run again all the time, and closed in the end.
+func TestProgramsOfGoroutines(t *testing.T) {
+	const goroutines, steps, shared = 4, 40, 4
+	step := watch(t)
+	for seed := range int64(rounds(3000)) {
+		step()
+		var bases [2]*libevent.Base
+		var loops [2]chan struct{}
+		for i := range bases {
+			b, err := libevent.New()
+			if err != nil {
+				t.Fatal(err)
+			}
+			bases[i] = b
+			loops[i] = runAgain(t, b)
+		}
+		random := rand.New(rand.NewSource(seed))
+		// make1 connects a BufferEvent of one base with one of the other.
+		make1 := func() (pair [2]*libevent.BufferEvent) {
+			fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+			if err != nil {
+				t.Error(err)
+				return pair
+			}
+			for i, fd := range fds {
+				bev, err := bases[i].NewBufferEvent(fd, fromAnywhere|bevOwn)
+				if err != nil {
+					t.Error(err)
+					return pair
+				}
+				pair[i] = bev
+			}
+			return pair
+		}
+		var bevs [shared]atomic.Pointer[[2]*libevent.BufferEvent]
+		for i := range bevs {
+			pair := make1()
+			bevs[i].Store(&pair)
+		}
+		// What a callback does is drawn before: it runs on a loop.
+		behaviour := func(choice int) func(bev *libevent.BufferEvent) {
+			return func(bev *libevent.BufferEvent) {
+				switch choice {
+				case 0:
+					_ = bev.Input().Drain(bev.Input().Len())
+				case 1:
+					_ = bev.WriteBuffer(bev.Input())
+				case 2:
+					_ = bev.Input().Drain(bev.Input().Len())
+					other := bevs[0].Load()[1] // of another base, perhaps
+					_, _ = other.WriteString("from a callback")
+				case 3:
+					_ = bev.Input().Drain(1)
+					_ = bev.Close()
+				case 4:
+					_ = bev.Disable(libevent.EV_READ)
+					_ = bev.Base().Post(func() { _ = bev.Enable(libevent.EV_READ) })
+				}
+			}
+		}
+		var programs sync.WaitGroup
+		for range goroutines {
+			random := rand.New(rand.NewSource(random.Int63()))
+			programs.Add(1)
+			go func() {
+				defer programs.Done()
+				for range steps {
+					pair := bevs[random.Intn(shared)].Load()
+					bev := pair[random.Intn(2)]
+					if bev == nil {
+						return
+					}
+					b := bev.Base()
+					switch random.Intn(16) {
+					case 0, 1, 2:
+						_, err := bev.Write(make([]byte, 1+random.Intn(5000)))
+						closedOr(t, err)
+					case 3:
+						closedOr(t, bev.Enable(libevent.EV_READ))
+					case 4:
+						closedOr(t, bev.Disable(libevent.EV_READ|libevent.EV_WRITE))
+						closedOr(t, bev.Enable(libevent.EV_WRITE))
+					case 5:
+						read := behaviour(random.Intn(5))
+						bev.SetCallbacks(read, nil, func(bev *libevent.BufferEvent, what libevent.BufferEvents) {
+							if what&libevent.BEV_EVENT_TIMEOUT == 0 {
+								_ = bev.Close()
+							}
+						})
+					case 6:
+						closedOr(t, bev.SetTimeouts(time.Millisecond, time.Duration(random.Intn(2))*time.Millisecond))
+					case 7:
+						closedOr(t, bev.Trigger(libevent.EV_READ|libevent.EV_WRITE, libevent.BEV_TRIG_IGNORE_WATERMARKS))
+					case 8:
+						closedOr(t, bev.Close())
+					case 9:
+						next := make1()
+						for _, old := range bevs[random.Intn(shared)].Swap(&next) {
+							if old != nil {
+								closedOr(t, old.Close())
+							}
+						}
+					case 10:
+						closedOr(t, bev.SetEager(random.Intn(2) == 0))
+					case 11:
+						_, err := bev.Read(make([]byte, 100))
+						closedOr(t, err, syscall.EAGAIN, syscall.ECONNRESET, syscall.EPIPE, io.EOF)
+					case 12:
+						closedOr(t, pair[0].WriteBuffer(pair[1].Input()), syscall.EPERM)
+					case 13:
+						closedOr(t, b.Stop())
+					case 14:
+						closedOr(t, b.Post(func() { _, _ = bev.WriteString("posted") }))
+					case 15:
+						ev, err := b.AddTimer(0, leave)
+						closedOr(t, err)
+						if err == nil {
+							closedOr(t, ev.Activate(libevent.EV_READ))
+							closedOr(t, ev.Close())
+						}
+					}
+				}
+			}()
+		}
+		programs.Wait()
+		for i, b := range bases {
+			// Stop ends one loop, and the next one may have begun before Close.
+			for {
+				if err := b.Stop(); err != nil {
+					t.Fatal(err)
+				}
+				err := b.Close()
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, libevent.ErrRunning) {
+					t.Fatal(err)
+				}
+				runtime.Gosched()
+			}
+			wait(t, "the loop's end", loops[i])
+		}
+	}
+}
+
+// Two loops write to each other's BufferEvents from their callbacks, over sockets and
+// directly, all the time. Nothing is lost, and nobody waits for the other.
+func TestTwoLoopsFeedEachOther(t *testing.T) {
+	eagerly(t, func(t *testing.T) {
+		const connections = 4
+		step := watch(t)
+		var bases [2]*libevent.Base
+		for i := range bases {
+			bases[i] = newBase(t)
+		}
+		var ends [connections][2]*libevent.BufferEvent
+		for i := range ends {
+			one, two := bevSockets(t)
+			ends[i] = [2]*libevent.BufferEvent{
+				bevNew(t, bases[0], one, fromAnywhere|bevOwn), bevNew(t, bases[1], two, fromAnywhere|bevOwn),
+			}
+		}
+		// A message goes to the other base over the socket, and is written there, from the
+		// callback, to this base's end of the next connection.
+		message := bytes.Repeat([]byte("x"), 3000)
+		hops, want := int64(0), int64(rounds(100_000))
+		done := make(chan struct{})
+		for i := range ends {
+			for side := range ends[i] {
+				next := ends[(i+1)%connections][1-side]
+				ends[i][side].SetCallbacks(func(bev *libevent.BufferEvent) {
+					for bev.Input().Len() >= len(message) {
+						if err := bev.Input().Drain(len(message)); err != nil {
+							t.Error(err)
+						}
+						if _, err := next.Write(message); err != nil {
+							t.Error(err)
+						}
+						if n := atomic.AddInt64(&hops, 1); n == want {
+							close(done)
+						} else if n%1000 == 0 {
+							step()
+						}
+					}
+				}, nil, nil)
+				bevCheck(t, "Enable", ends[i][side].Enable(libevent.EV_READ), nil)
+				for range 3 {
+					_, err := ends[i][side].Write(message)
+					bevCheck(t, "Write", err, nil)
+				}
+			}
+		}
+		stops := []func(){background(t, bases[0]), background(t, bases[1])}
+		<-done
+		for _, stop := range stops {
+			stop()
+		}
+		step()
+	})
+}
+
+// callbackKinds make C call fn once, in every kind of callback that there is. What is
+// returned are the objects that a Goexit leaves behind.
+var callbackKinds = []struct {
+	name string
+	call func(t *testing.T, b *libevent.Base, fn func()) (left []any)
+}{
+	{"event", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		ev, err := b.AddEvent(socketpair(t)[0], libevent.EV_WRITE, eventOnce(fn), 0)
+		must(t, err)
+		return []any{ev}
+	}},
+	{"timer", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		ev, err := b.AddTimer(soon, eventOnce(fn))
+		must(t, err)
+		return []any{ev}
+	}},
+	{"signal", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		ev, err := b.AddSignal(syscall.SIGWINCH, eventOnce(fn))
+		must(t, err)
+		raise(t, syscall.SIGWINCH)
+		return []any{ev}
+	}},
+	{"active", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		ev, err := b.NewEvent(-1, 0, eventOnce(fn))
+		must(t, err)
+		must(t, ev.Activate(libevent.EV_READ))
+		return []any{ev}
+	}},
+	{"post", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		must(t, b.Post(fn))
+		return nil
+	}},
+	{"read", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		left, right := bevTwo(t, b, false, 0)
+		right.SetCallbacks(func(bev *libevent.BufferEvent) { _ = bev.Close(); fn() }, nil, nil)
+		must(t, right.Enable(libevent.EV_READ))
+		_, err := left.WriteString("x")
+		must(t, err)
+		return []any{left, right}
+	}},
+	{"write", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		left, right := bevTwo(t, b, false, 0)
+		left.SetCallbacks(nil, func(bev *libevent.BufferEvent) { _ = bev.Close(); fn() }, nil)
+		_, err := left.WriteString("x")
+		must(t, err)
+		return []any{left, right}
+	}},
+	{"what happens", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		left, right := bevTwo(t, b, false, 0)
+		right.SetCallbacks(nil, nil, func(bev *libevent.BufferEvent, _ libevent.BufferEvents) { _ = bev.Close(); fn() })
+		must(t, right.Enable(libevent.EV_READ))
+		must(t, left.Close())
+		return []any{left, right}
+	}},
+	{"pair", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		left, right := bevTwo(t, b, true, 0)
+		right.SetCallbacks(func(bev *libevent.BufferEvent) { _ = bev.Close(); fn() }, nil, nil)
+		must(t, right.Enable(libevent.EV_READ))
+		_, err := left.WriteString("x")
+		must(t, err)
+		return []any{left, right}
+	}},
+	{"accept", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		ln := listen(t, b, usual, func(ln *libevent.Listener, fd int, _ netip.AddrPort) {
+			_ = syscall.Close(fd)
+			_ = ln.Close()
+			fn()
+		})
+		dial(t, ln)
+		return nil
+	}},
+	{"accept's error", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		ln := listen(t, b, usual, discard)
+		must(t, ln.SetErrorCallback(func(ln *libevent.Listener, _ error) { _ = ln.Close(); fn() }))
+		stopListening(t, ln)
+		return nil
+	}},
+	{"cleanup", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		left, right := bevTwo(t, b, true, 0)
+		must(t, left.Output().AddReference([]byte("x"), fn))
+		must(t, b.Post(func() { _ = left.Close(); _ = right.Close() }))
+		return []any{left, right}
+	}},
+}
+
+// eventOnce is a callback that leaves after fn.
+func eventOnce(fn func()) libevent.EventCallback {
+	called := false
+	return func(events) (events, time.Duration) {
+		if !called {
+			called = true
+			fn()
+		}
+		return libevent.LEAVE, 0
+	}
+}
+
+// A panic in any callback comes out of Dispatch, once, and leaves a base that works.
+func TestPanicInEveryCallback(t *testing.T) {
+	for _, kind := range callbackKinds {
+		t.Run(kind.name, func(t *testing.T) {
+			b := newBase(t)
+			kind.call(t, b, func() { panic(kind.name) })
+			var p *libevent.CallbackPanic
+			func() {
+				defer func() { p, _ = recover().(*libevent.CallbackPanic) }()
+				_ = loop(t, b, libevent.EVLOOP_NO_EXIT_ON_EMPTY)
+			}()
+			if p == nil || p.Value != kind.name {
+				t.Fatalf("Dispatch panicked with %v", p)
+			}
+			worked := 0
+			must(t, b.Post(func() { worked++ }))
+			timer, err := b.AddTimer(soon, func(events) (events, time.Duration) { worked++; return libevent.LEAVE, 0 })
+			must(t, err)
+			for range 100 { // an event that has not left comes before the timer
+				must(t, loop(t, b, libevent.EVLOOP_ONCE))
+				if worked == 2 {
+					break
+				}
+			}
+			if worked != 2 {
+				t.Errorf("the base ran %d of 2 callbacks afterwards", worked)
+			}
+			must(t, timer.Close())
+			must(t, b.Close())
+		})
+	}
+}
+
+// A Goexit in any callback breaks the base, which says so and hangs nobody.
+func TestGoexitInEveryCallback(t *testing.T) {
+	endsInGoexit(t)
+	for _, kind := range callbackKinds {
+		t.Run(kind.name, func(t *testing.T) {
+			b := newBase(t)
+			left := kind.call(t, b, runtime.Goexit)
+			returned := make(chan bool, 1)
+			go func() {
+				returns := false
+				defer func() { returned <- returns }()
+				_ = loop(t, b, libevent.EVLOOP_NO_EXIT_ON_EMPTY)
+				returns = true
+			}()
+			if wait(t, "the goroutine's end", returned) {
+				t.Fatal("Dispatch returned")
+			}
+			for name, err := range map[string]error{
+				"Dispatch": b.Dispatch(), "Close": b.Close(), "Stop": b.Stop(), "Post": b.Post(func() {}),
+			} {
+				if !errors.Is(err, libevent.ErrBroken) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			for _, object := range left {
+				switch object := object.(type) {
+				case *libevent.Event:
+					libevent.Abandon(b, object)
+				case *libevent.BufferEvent:
+					libevent.AbandonBufferEvent(object)
+				}
+			}
+			libevent.Abandon(b)
+		})
+	}
+}
+
+// A BufferEvent and a listener can be closed in every state, from the loop and off it.
+func TestCloseInEveryState(t *testing.T) {
+	var ln net.Listener
+	connect := func(t *testing.T, b *libevent.Base, options libevent.BufferEventOptions) *libevent.BufferEvent {
+		bev := bevNew(t, b, -1, options|bevOwn)
+		must(t, bev.Connect(ln.Addr().(*net.TCPAddr).AddrPort()))
+		return bev
+	}
+	pass := func(t *testing.T, b *libevent.Base) {
+		loopPass(t, b)
+		loopPass(t, b)
+	}
+	states := []struct {
+		name string
+		make func(t *testing.T, b *libevent.Base, options libevent.BufferEventOptions) *libevent.BufferEvent
+	}{
+		{"without a socket", func(t *testing.T, b *libevent.Base, options libevent.BufferEventOptions) *libevent.BufferEvent {
+			return bevNew(t, b, -1, options)
+		}},
+		{"connecting", connect},
+		{"connected", func(t *testing.T, b *libevent.Base, options libevent.BufferEventOptions) *libevent.BufferEvent {
+			bev := connect(t, b, options)
+			pass(t, b)
+			return bev
+		}},
+		{"reading", func(t *testing.T, b *libevent.Base, options libevent.BufferEventOptions) *libevent.BufferEvent {
+			left, right := bevTwo(t, b, false, options)
+			must(t, left.Enable(libevent.EV_READ))
+			_, err := right.WriteString("unread")
+			must(t, err)
+			pass(t, b)
+			return left
+		}},
+		{"with a callback due", func(t *testing.T, b *libevent.Base, options libevent.BufferEventOptions) *libevent.BufferEvent {
+			left, _ := bevTwo(t, b, false, options)
+			left.SetCallbacks(func(*libevent.BufferEvent) {}, nil, nil)
+			must(t, left.Trigger(libevent.EV_READ, libevent.BEV_TRIG_DEFER_CALLBACKS|libevent.BEV_TRIG_IGNORE_WATERMARKS))
+			return left
+		}},
+		{"blocked", func(t *testing.T, b *libevent.Base, options libevent.BufferEventOptions) *libevent.BufferEvent {
+			left, _ := bevTwo(t, b, false, options)
+			_, err := left.Write(make([]byte, 1<<20))
+			must(t, err)
+			pass(t, b)
+			return left
+		}},
+		{"at the end", func(t *testing.T, b *libevent.Base, options libevent.BufferEventOptions) *libevent.BufferEvent {
+			left, right := bevTwo(t, b, false, options)
+			must(t, left.Enable(libevent.EV_READ))
+			must(t, right.Close())
+			pass(t, b)
+			pass(t, b)
+			return left
+		}},
+		{"suspended at its watermark", func(t *testing.T, b *libevent.Base, options libevent.BufferEventOptions) *libevent.BufferEvent {
+			left, right := bevTwo(t, b, false, options)
+			must(t, left.SetWatermark(libevent.EV_READ, 0, 10))
+			must(t, left.Enable(libevent.EV_READ))
+			_, err := right.WriteString("more than ten bytes")
+			must(t, err)
+			pass(t, b)
+			return left
+		}},
+		{"one of a pair", func(t *testing.T, b *libevent.Base, options libevent.BufferEventOptions) *libevent.BufferEvent {
+			left, right := bevTwo(t, b, true, options)
+			must(t, left.Enable(libevent.EV_READ))
+			_, err := right.WriteString("x")
+			must(t, err)
+			return left
+		}},
+	}
+	for _, options := range []libevent.BufferEventOptions{0, fromAnywhere} {
+		for _, state := range states {
+			t.Run(fmt.Sprint(state.name, "/", options), func(t *testing.T) {
+				var err error
+				if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+					t.Fatal(err)
+				}
+				defer ln.Close()
+				leavesNothing(t, 20, func(n int) {
+					for i := range n {
+						b, err := libevent.New()
+						must(t, err)
+						bev := state.make(t, b, options)
+						switch how := i % 4; {
+						case how == 0: // with its base
+						case how == 1:
+							must(t, bev.Close())
+						case how == 2:
+							must(t, b.Post(func() { must(t, bev.Close()) }))
+							loopPass(t, b)
+						case options != 0: // off the loop that runs
+							ended := runAgain(t, b)
+							must(t, bev.Close())
+							for {
+								must(t, b.Stop())
+								if err := b.Close(); !errors.Is(err, libevent.ErrRunning) {
+									must(t, err)
+									break
+								}
+							}
+							<-ended
+						}
+						must(t, b.Close())
+						must(t, bev.Close())
+					}
+				})
+			})
+		}
+	}
+}
