@@ -154,6 +154,9 @@ golibevent_base_priority_init(struct golibevent_base *gb, int n)
 		err = errno;
 		if (rc == 0)
 			place_own_events(gb);
+		else if (event_base_get_npriorities(gb->base) == 0)
+			/* libevent has freed its queues already, and would abort. */
+			event_base_priority_init(gb->base, now);
 	}
 	pthread_mutex_unlock(&gb->mu);
 	errno = err;

@@ -189,3 +189,23 @@ func here(err error) error {
 	_, _, line, _ := runtime.Caller(1)
 	return at(fmt.Sprint("line ", line), err)
 }
+
+// A change of the priorities that finds no memory leaves the base as it was: libevent has
+// then let its queues go already.
+func TestSetPrioritiesWithoutMemory(t *testing.T) {
+	for n := int64(1); n <= 2; n++ {
+		b := newBase(t)
+		must(t, b.SetPriorities(3))
+		ctest.FailAllocation(n)
+		err := b.SetPriorities(5)
+		if failed := ctest.FailAllocation(0) == 0; failed != errors.Is(err, syscall.ENOMEM) {
+			t.Errorf("allocation %d: %v", n, err)
+		}
+		ran := false
+		must(t, b.Post(func() { ran = true }))
+		run(t, b)
+		if want := map[bool]int{true: 3, false: 5}[err != nil]; !ran || b.Priorities() != want {
+			t.Errorf("allocation %d: posted function ran: %v, %d priorities, want %d", n, ran, b.Priorities(), want)
+		}
+	}
+}
