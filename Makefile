@@ -27,6 +27,9 @@ help:
 	@echo 'make bench   the benchmarks, beside C and others; bench-quick takes two minutes'
 	@echo 'make cover   docs/coverage.md: what there is in Go for each function of C'
 	@echo 'make test-coverage  the statements that the tests reach, in cover.out'
+	@echo 'make coverage-c  the lines of C that the tests run; takes gcc and gcov'
+	@echo 'make stress  goroutines against one another, with the race detector, in a minute'
+	@echo 'make soak    50,000 connections, a million more, ten minutes of load'
 	@echo 'make docker  build both images and run CI in one of them'
 	@echo 'make fmt     format the Go code'
 
@@ -66,6 +69,22 @@ cover: deps-build
 test-coverage: deps-test
 	$(TEST) -coverpkg=./... -coverprofile=cover.out ./...
 	$(GO) tool cover -func=cover.out | tail -n 1
+
+# Which lines of our own C the tests run: it has to be 90 percent.
+.PHONY: coverage-c
+coverage-c: deps-test
+	@tools/coverage.sh 90
+
+# Ends by itself. SOAKFLAGS are flags of the program: see its -help.
+.PHONY: soak
+soak: deps-build
+	$(GO) run ./internal/soak $(SOAKFLAGS)
+
+# The tests of goroutines against one another, as often as they would like.
+.PHONY: stress
+stress: deps-test
+	LIBEVENT_TEST_LONG=1 $(GO) test -race -timeout 30m -count=1 \
+		-run 'Goroutine|EverythingAtOnce|TwoLoops|NeverLost|NeverStops|AmongCalls|PostOrder|BeforeAddEvent' .
 
 .PHONY: docker
 docker:

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// atEnd is called when the tests have run.
+var atEnd = func() {}
+
 // What tests have left on purpose.
 var forgiven struct {
 	blocks, bytes int64
@@ -28,6 +31,7 @@ func Balanced(run func() int) int {
 	blocks, bytes := Allocated()
 	descriptors := Descriptors()
 	status := run()
+	atEnd()
 	if status != 0 {
 		return status
 	}
