@@ -28,6 +28,7 @@ var parts = []struct {
 	{"events", eventsAndTimers},
 	{"signals", signals},
 	{"pair", pair},
+	{"listener", listenerOnSocket},
 	{"connections", func(b *libevent.Base) error { return connections(b, false) }},
 	{"eager connections", func(b *libevent.Base) error { return connections(b, true) }},
 }
@@ -289,6 +290,22 @@ func pair(b *libevent.Base) error {
 	return t.run()
 }
 
+// listenerOnSocket listens on a socket of its own making.
+func listenerOnSocket(b *libevent.Base) error {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return here(err)
+	}
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return here(errors.Join(err, syscall.Close(fd)))
+	}
+	ln, err := b.NewListener(fd, libevent.LEV_OPT_CLOSE_ON_FREE, 0, func(*libevent.Listener, int, netip.AddrPort) {})
+	if err != nil {
+		return here(errors.Join(err, syscall.Close(fd)))
+	}
+	return here(errors.Join(ln.Disable(), ln.Enable(), ln.Close()))
+}
+
 // spared runs fn without a fault of libevent's memory: for what libevent itself does not
 // survive. bufferevent_pair_new frees what it has not completed, with a NULL for it.
 func spared(fn func()) {
@@ -334,21 +351,20 @@ func connections(b *libevent.Base, eager bool) error {
 			t.done(here(err))
 		}
 	}
-	accept :=
-		func(ln *libevent.Listener, fd int, _ netip.AddrPort) {
-			bev, err := open(fd)
-			if bev == nil {
-				_ = syscall.Close(fd)
-			}
-			if err != nil {
-				t.done(here(err))
-				return
-			}
-			bev.SetCallbacks(echo, nil, ended)
-			if err := bev.Enable(libevent.EV_READ); err != nil {
-				t.done(here(err))
-			}
+	accept := func(ln *libevent.Listener, fd int, _ netip.AddrPort) {
+		bev, err := open(fd)
+		if bev == nil {
+			_ = syscall.Close(fd)
 		}
+		if err != nil {
+			t.done(here(err))
+			return
+		}
+		bev.SetCallbacks(echo, nil, ended)
+		if err := bev.Enable(libevent.EV_READ); err != nil {
+			t.done(here(err))
+		}
+	}
 	var ln *libevent.Listener
 	var err error
 	path := "@" + fmt.Sprintf("libevent-faults-%d", syscall.Getpid())
