@@ -276,7 +276,7 @@ golibevent_event_del(struct golibevent_event *w)
 	do {
 		disarm(w);
 		pthread_mutex_unlock(&gb->mu);
-		event_del(w->ev);
+		event_del_block(w->ev);
 		pthread_mutex_lock(&gb->mu);
 	} while (w->armed);
 	w->deleting--;

@@ -326,7 +326,7 @@ func (ev *Event) Add(timeout time.Duration) error {
 //
 // It is safe from any goroutine.
 //
-// Wraps: event_del
+// Wraps: event_del, event_del_block
 func (ev *Event) Del() error {
 	const op = "event_del"
 	if err := ev.enter(op); err != nil {
