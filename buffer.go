@@ -470,7 +470,8 @@ func (buf *Buffer) Prepend(p []byte) error {
 
 // AddBuffer moves all of src to the end, without a copy. It returns EINVAL for a nil src
 // and for the buffer itself, EPERM when buf's end or src's start is frozen, EOVERFLOW,
-// and ErrClosed also when src is closed.
+// ENOTSUP when src has what AddFileSegment or AddBufferReference would not add to buf, and
+// ErrClosed also when src is closed.
 //
 // Wraps: evbuffer_add_buffer
 func (buf *Buffer) AddBuffer(src *Buffer) error {
@@ -503,8 +504,9 @@ func (buf *Buffer) PrependBuffer(src *Buffer) error {
 
 // RemoveBuffer moves the first n bytes, or all when there are fewer, to the end of dst
 // and returns how many. Whole chunks are not copied. It returns EINVAL for a negative n,
-// a nil dst and the buffer itself, EPERM when buf's start or dst's end is frozen, and
-// ErrClosed also when dst is closed. After ENOMEM bytes may be missing.
+// a nil dst and the buffer itself, EPERM when buf's start or dst's end is frozen, ENOTSUP
+// as AddBuffer and for a part of what has files, and ErrClosed also when dst is closed.
+// After ENOMEM bytes may be missing.
 //
 // Wraps: evbuffer_remove_buffer
 func (buf *Buffer) RemoveBuffer(dst *Buffer, n int) (int, error) {

@@ -252,7 +252,7 @@ func (w *bufferWatch) changed(info BufferCallbackInfo, loop **C.struct_golibeven
 	if call.inside == 0 {
 		w.foreign.Add(1)
 		defer w.foreign.Add(-1)
-		if b != nil && *loop != b.c {
+		if b != nil && *loop != b.c && b.c.borrowed != 0 {
 			defer b.inLoop(loop)()
 		}
 	}

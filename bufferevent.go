@@ -368,8 +368,9 @@ func (bev *BufferEvent) setCallbacks() {
 // The callbacks come as without it, in the same order and with the same watermarks; that
 // of what was sent at once comes from the loop too, and so do errors. It is off at first.
 // While EV_WRITE is disabled, or a connect is under way, it does nothing; nor with a
-// descriptor that is no socket; nor does it send while Output has callbacks, and, with BEV_OPT_THREADSAFE, for WriteBuffer from another
-// BufferEvent's buffer. In a loop that C runs it reads as libevent does.
+// descriptor that is no socket. It sends nothing at once while Output has callbacks, which
+// are to see it, and, with BEV_OPT_THREADSAFE, for WriteBuffer from another BufferEvent's
+// buffer. In a loop that C runs it reads as libevent does.
 //
 // It returns ENOTSUP for one of a pair.
 func (bev *BufferEvent) SetEager(on bool) error {
@@ -656,7 +657,8 @@ func (bev *BufferEvent) ReadBuffer(dst *Buffer) error {
 }
 
 // WriteBuffer moves all of src to the end of the output, without copying. It returns
-// EINVAL when src is nil or the output itself, and EPERM when src cannot be drained.
+// EINVAL when src is nil or the output itself, EPERM when src cannot be drained, and
+// ENOTSUP as Buffer.AddBuffer.
 //
 // Wraps: bufferevent_write_buffer
 func (bev *BufferEvent) WriteBuffer(src *Buffer) error {
