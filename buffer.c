@@ -16,7 +16,19 @@ struct golibevent_doomed {
 	struct golibevent_doomed *next;
 	struct evbuffer *buf;
 	struct bufferevent *bev;
+	bool shares;
 };
+
+/* Frees buf. Chunks that it shares can lead back to itself: it would not go with them. */
+static void
+let_go(struct evbuffer *buf, bool shares)
+{
+	if (shares) {
+		evbuffer_unfreeze(buf, 1);
+		evbuffer_drain(buf, evbuffer_get_length(buf));
+	}
+	evbuffer_free(buf);
+}
 
 /* Ends a call with its result. The caller owns what it has released. */
 static struct golibevent_done
@@ -49,7 +61,7 @@ golibevent_free_doomed(void)
 	while ((doomed = golibevent_call.doomed) != NULL) {
 		golibevent_call.doomed = doomed->next;
 		if (doomed->buf != NULL)
-			evbuffer_free(doomed->buf);
+			let_go(doomed->buf, doomed->shares);
 		if (doomed->bev != NULL)
 			bufferevent_free(doomed->bev);
 		free(doomed);
@@ -59,7 +71,7 @@ golibevent_free_doomed(void)
 
 /* Leaves one of the two, the other being NULL, to the end of the outermost call. */
 static int
-doom(struct evbuffer *buf, struct bufferevent *bev)
+doom(struct evbuffer *buf, struct bufferevent *bev, bool shares)
 {
 	struct golibevent_doomed *doomed = malloc(sizeof(*doomed));
 
@@ -67,20 +79,26 @@ doom(struct evbuffer *buf, struct bufferevent *bev)
 		return -1;
 	doomed->buf = buf;
 	doomed->bev = bev;
+	doomed->shares = shares;
 	doomed->next = golibevent_call.doomed;
 	golibevent_call.doomed = doomed;
 	return 0;
 }
 
-/* Frees buf; inside another call, which may be in the midst of changing it, that does. */
+/*
+ * Frees buf; inside another call, which may be in the midst of changing it, that does. It
+ * calls the callback of entry, which may be NULL, no more.
+ */
 struct golibevent_done
-golibevent_buffer_free(struct evbuffer *buf)
+golibevent_buffer_free(struct evbuffer *buf, bool shares, struct evbuffer_cb_entry *entry)
 {
 	struct golibevent_outer outer = begin_call();
 
 	if (golibevent_call.calls > 1)
-		return end(outer, doom(buf, NULL));
-	evbuffer_free(buf);
+		return end(outer, doom(buf, NULL, shares));
+	if (entry != NULL)
+		evbuffer_cb_clear_flags(buf, entry, EVBUFFER_CB_ENABLED);
+	let_go(buf, shares);
 	return end(outer, 0);
 }
 
@@ -93,7 +111,7 @@ void
 golibevent_bufferevent_free(struct bufferevent *bev)
 {
 	if (golibevent_call.changing > 0 && golibevent_call.calls > 0)
-		doom(NULL, bev);
+		doom(NULL, bev, false);
 	else
 		bufferevent_free(bev);
 }

@@ -237,7 +237,7 @@ func (buf *Buffer) Close() error {
 		buf.c = nil
 		return nil
 	}
-	done, err := C.golibevent_buffer_free(c)
+	done, err := C.golibevent_buffer_free(c, C.bool(buf.has(bufferShares)), buf.entry())
 	if done.n == 0 {
 		buf.unwatch()
 		buf.c = nil
@@ -1151,8 +1151,8 @@ func (buf *Buffer) AddReferenceWithOffset(p []byte, offset, n int, cleanup func(
 // in it.
 //
 // It returns EINVAL for a nil src, for the buffer itself, and when src has a file or
-// shares chunks of a third buffer; ENOTSUP when src is the buffer of a BufferEvent with
-// BEV_OPT_THREADSAFE, and when buf is a BufferEvent's and not the output of a socket;
+// shares chunks of a third buffer; ENOTSUP when src is the output of a BufferEvent, or the
+// input of one with BEV_OPT_THREADSAFE, and when buf is a BufferEvent's and not the output of a socket;
 // EPERM when buf's end is frozen, ENOMEM, EOVERFLOW, and ErrClosed also when src is closed.
 //
 // Wraps: evbuffer_add_buffer_reference
@@ -1164,8 +1164,9 @@ func (buf *Buffer) AddBufferReference(src *Buffer) error {
 	if src.Len() == 0 {
 		return nil
 	}
-	// The evbuffer outlives the BufferEvent then, whose lock is its own.
-	if src.owner != nil && src.owner.has(BEV_OPT_THREADSAFE) {
+	// The evbuffer outlives the BufferEvent then, whose lock is its own, and whose output
+	// could get itself to send.
+	if bev := src.owner; bev != nil && (bev.has(BEV_OPT_THREADSAFE) || src == &bev.output) {
 		return opError(op, syscall.ENOTSUP)
 	}
 	if err := buf.takes(bufferShares); err != nil {

@@ -174,6 +174,7 @@ func TestBufferCallbackTouchesSource(t *testing.T) {
 // string does that the same is done with, and the callbacks know its length.
 func TestBufferCallbackKeepsCount(t *testing.T) {
 	f := newFile(t, "the contents of a file")
+	blocks, size := ctest.Allocated()
 	for seed := range uint64(fewer(2000)) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		var bufs [4]*libevent.Buffer
@@ -249,6 +250,9 @@ func TestBufferCallbackKeepsCount(t *testing.T) {
 		for _, buf := range bufs {
 			must(t, buf.Close())
 		}
+	}
+	if b, s := ctest.Allocated(); b != blocks || s != size {
+		t.Errorf("%d blocks and %d bytes more than before", b-blocks, s-size)
 	}
 }
 

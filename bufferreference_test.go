@@ -161,6 +161,32 @@ func TestBufferMulticastDrain(t *testing.T) {
 	}
 }
 
+// TestBufferMulticastOfItself moves what refers to a buffer into that: it goes all the same.
+func TestBufferMulticastOfItself(t *testing.T) {
+	blocks, size := ctest.Allocated()
+	for _, closeIn := range []string{"a callback", "no callback"} {
+		src, dst := newBuffer(t, "abc"), newBuffer(t)
+		must(t, dst.AddBufferReference(src))
+		must(t, src.AddBuffer(dst))
+		check(t, src, "abcabc")
+		must(t, src.Freeze(true))
+		addCallback(t, src, func(_ *libevent.Buffer, info bufferInfo) {
+			if info.Deleted > 0 {
+				t.Error("the callback was told of Close")
+			}
+		})
+		if closeIn == "a callback" {
+			addCallback(t, dst, func(*libevent.Buffer, bufferInfo) { must(t, src.Close()) })
+		}
+		write(t, dst, "x")
+		must(t, src.Close())
+		must(t, dst.Close())
+	}
+	if b, s := ctest.Allocated(); b != blocks || s != size {
+		t.Errorf("%d blocks and %d bytes more than before", b-blocks, s-size)
+	}
+}
+
 // TestBufferMulticastEmptyChunks has chunks without bytes on both sides, where libevent
 // would add to memory that it has freed.
 //
@@ -261,6 +287,9 @@ func TestBufferMulticastToBufferEvents(t *testing.T) {
 	locked := bevNew(t, b, fds[0], libevent.BEV_OPT_THREADSAFE)
 	must(t, second(locked.WriteString("abc")))
 	wantErr(t, newBuffer(t).AddBufferReference(locked.Output()), op, syscall.ENOTSUP)
+	unlocked := bevNew(t, b, fds[1], 0)
+	must(t, second(unlocked.WriteString("abc")))
+	wantErr(t, newBuffer(t).AddBufferReference(unlocked.Output()), op, syscall.ENOTSUP)
 	one, _ := bevTwo(t, b, true, 0)
 	src := newBuffer(t, "x")
 	wantErr(t, one.Output().AddBufferReference(src), op, syscall.ENOTSUP)

@@ -254,7 +254,8 @@ int golibevent_bufferevent_priority_set(struct bufferevent *, int priority);
 uintptr_t golibevent_bufferevent_lock(struct bufferevent *);
 
 /* buffer.c */
-struct golibevent_done golibevent_buffer_free(struct evbuffer *);
+struct golibevent_done golibevent_buffer_free(struct evbuffer *, bool shares,
+    struct evbuffer_cb_entry *);
 void golibevent_bufferevent_free(struct bufferevent *);
 struct golibevent_done golibevent_buffer_add(struct evbuffer *, const uint8_t *p, size_t n);
 struct golibevent_done golibevent_buffer_prepend(struct evbuffer *, const uint8_t *p, size_t n);
