@@ -197,14 +197,15 @@ give(struct evbuffer *dst, struct evbuffer *src)
 /*
  * Moves n bytes, in steps, as libevent's result is an int. libevent goes on when there
  * is no memory for the last part of a step, which is then lost: that is ENOMEM. It calls
- * dst's callbacks while src is in pieces, so a part of src takes a way round.
+ * dst's callbacks while src is in pieces, so with those a part of src takes a way round.
  */
 struct golibevent_done
-golibevent_buffer_remove_buffer(struct evbuffer *src, struct evbuffer *dst, size_t n)
+golibevent_buffer_remove_buffer(struct evbuffer *src, struct evbuffer *dst, size_t n,
+    bool watched)
 {
 	struct golibevent_outer outer = begin_call();
 	size_t len = evbuffer_get_length(src), moved = 0, step;
-	struct evbuffer *part;
+	struct evbuffer *to = dst;
 	int rc = -1;
 
 	if (n == 0)
@@ -217,18 +218,19 @@ golibevent_buffer_remove_buffer(struct evbuffer *src, struct evbuffer *dst, size
 		rc = evbuffer_add_buffer(dst, src);
 		return end(outer, rc == -1 ? -1 : (int64_t)len);
 	}
-	if (golibevent_buffer_end_is_frozen(dst) || (part = evbuffer_new()) == NULL)
+	if (watched && (golibevent_buffer_end_is_frozen(dst) || (to = evbuffer_new()) == NULL))
 		return end(outer, -1);
 	do {
 		step = n - moved < INT_MAX ? n - moved : INT_MAX;
-		rc = evbuffer_remove_buffer(src, part, step);
+		rc = evbuffer_remove_buffer(src, to, step);
 		if (rc == -1 || errno == ENOMEM) {
 			rc = -1;
 			break;
 		}
 		moved += rc;
 	} while (rc > 0 && moved < n);
-	give(dst, part);
+	if (watched)
+		give(dst, to);
 	return end(outer, rc == -1 ? -1 : (int64_t)moved);
 }
 

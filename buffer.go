@@ -520,7 +520,7 @@ func (buf *Buffer) RemoveBuffer(dst *Buffer, n int) (int, error) {
 	if buf.has(bufferFiles) && n < int(C.evbuffer_get_length(buf.c)) {
 		return 0, opError(op, syscall.ENOTSUP)
 	}
-	done, err := C.golibevent_buffer_remove_buffer(buf.c, dst.c, C.size_t(n))
+	done, err := C.golibevent_buffer_remove_buffer(buf.c, dst.c, C.size_t(n), C.bool(dst.entry() != nil))
 	return buf.finish(op, done, err)
 }
 

@@ -265,7 +265,7 @@ struct golibevent_done golibevent_buffer_add_buffer(struct evbuffer *dst, struct
 struct golibevent_done golibevent_buffer_prepend_buffer(struct evbuffer *dst,
     struct evbuffer *src);
 struct golibevent_done golibevent_buffer_remove_buffer(struct evbuffer *src,
-    struct evbuffer *dst, size_t n);
+    struct evbuffer *dst, size_t n, bool watched);
 struct golibevent_done golibevent_buffer_remove(struct evbuffer *, uint8_t *p, size_t n);
 struct golibevent_done golibevent_buffer_remove_line(struct evbuffer *, uint8_t *p, size_t n,
     size_t eol);

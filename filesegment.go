@@ -60,6 +60,7 @@ func newFileSegment(op string, f *os.File, offset, length int64, flags FileSegme
 	if err != nil {
 		return nil, opError(op, syscall.EBADF)
 	}
+	lockDebugging.settle()
 	flags &^= EVBUF_FS_DISABLE_LOCKING
 	flags |= EVBUF_FS_CLOSE_ON_FREE | EVBUF_FS_DISABLE_MMAP
 	seg := &FileSegment{inFile: flags&EVBUF_FS_DISABLE_SENDFILE == 0}
