@@ -10,8 +10,12 @@ import (
 	"sync/atomic"
 )
 
-// closed is the bit that says so; the bits below count the calls inside.
-const closed = 1 << 30
+const (
+	// closed is the bit that says so, alone the one that keeps calls out for a moment;
+	// the bits below count the calls inside.
+	closed = 1 << 30
+	alone  = 1 << 29
+)
 
 // Life is the state of one object. The zero Life is open and unused. All its
 // methods are safe from any goroutine.
@@ -22,8 +26,12 @@ type Life struct{ state atomic.Int32 }
 func (l *Life) Enter() bool {
 	for {
 		s := l.state.Load()
-		if s&closed != 0 {
-			return false
+		if s&(closed|alone) != 0 {
+			if s&closed != 0 {
+				return false
+			}
+			runtime.Gosched()
+			continue
 		}
 		if l.state.CompareAndSwap(s, s+1) {
 			return true
@@ -45,10 +53,26 @@ func (l *Life) Close() (first, free bool) {
 		if s&closed != 0 {
 			return false, false
 		}
+		if s&alone != 0 {
+			runtime.Gosched()
+			continue
+		}
 		if l.state.CompareAndSwap(s, s|closed) {
 			return true, s == 0
 		}
 	}
+}
+
+// Alone calls fn while no call is inside but the caller's: others wait before they enter,
+// and so does Close. It reports false, without a call, when there are others, or the
+// object is closed. It is for what is short.
+func (l *Life) Alone(fn func()) bool {
+	if !l.state.CompareAndSwap(1, 1|alone) {
+		return false
+	}
+	defer l.state.Store(1)
+	fn()
+	return true
 }
 
 // Drain waits until no call is inside. It is for calls that are short.

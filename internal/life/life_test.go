@@ -1,6 +1,7 @@
 package life_test
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -90,6 +91,54 @@ func TestFreedOnce(t *testing.T) {
 		if freed.Load() != 1 || firsts.Load() != 1 {
 			t.Fatalf("freed %d times, closed first %d times", freed.Load(), firsts.Load())
 		}
+	}
+}
+
+// Alone, a caller has the object to itself: nobody enters, and nobody closes it.
+func TestAlone(t *testing.T) {
+	var l life.Life
+	never := func() { t.Error("called") }
+	if l.Alone(never) {
+		t.Error("alone without a call inside")
+	}
+	l.Enter()
+	l.Enter()
+	if l.Alone(never) {
+		t.Error("alone with another call inside")
+	}
+	l.Leave()
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	if !l.Alone(func() {
+		for _, enter := range []bool{true, false} {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				if enter {
+					if l.Enter() && l.Leave() {
+						t.Error("freed under the call inside")
+					}
+				} else if first, free := l.Close(); !first || free {
+					t.Error("Close:", first, free)
+				}
+				if !done.Load() {
+					t.Error("not kept out")
+				}
+			}()
+		}
+		for range 100 {
+			runtime.Gosched()
+		}
+		done.Store(true)
+	}) {
+		t.Error("not alone")
+	}
+	wg.Wait()
+	if l.Alone(never) {
+		t.Error("alone with a closed object")
+	}
+	if !l.Leave() {
+		t.Error("the last call does not free")
 	}
 }
 
