@@ -6,6 +6,16 @@
 
 __thread struct golibevent_base *golibevent_loop;
 
+/* Forgets the calls that the thread is in. The references that they hold back the next one
+ * finds; what was to be freed at their end stays, as nobody knows in what state. */
+void
+golibevent_forget_calls(void)
+{
+	struct golibevent_call *call = &golibevent_call;
+
+	*call = (struct golibevent_call){.first = call->first, .last = call->last};
+}
+
 /* Turns libevent's locking on. It must come before the first base. */
 int
 golibevent_use_threads(void)

@@ -6,6 +6,7 @@ package libevent
 #cgo nocallback golibevent_base_time
 #cgo noescape golibevent_base_monotonic
 #cgo nocallback golibevent_base_monotonic
+#cgo nocallback golibevent_forget_calls
 #cgo nocallback golibevent_base_stop
 #cgo nocallback golibevent_base_post
 #cgo nocallback golibevent_base_loopexit
@@ -266,8 +267,10 @@ func (b *Base) caught(returned *bool, stop *C.uchar) {
 	*stop = 1
 }
 
-// abandon marks the base as broken by a Goexit, and gives its signals back.
+// abandon marks the base as broken by a Goexit, and gives its signals back. The calls that
+// the thread is in will never end.
 func (b *Base) abandon() {
+	C.golibevent_forget_calls()
 	if !b.broken.Swap(true) {
 		C.golibevent_sink_abandon(b.c)
 	}

@@ -30,7 +30,10 @@ let_go(struct evbuffer *buf, bool shares)
 	evbuffer_free(buf);
 }
 
-/* Ends a call with its result. The caller owns what it has released. */
+/*
+ * Ends a call with its result. The caller owns what it has released. The panic of a
+ * filter that has run inside is told by the outermost call.
+ */
 static struct golibevent_done
 end(struct golibevent_outer outer, int64_t n)
 {
@@ -103,14 +106,14 @@ golibevent_buffer_free(struct evbuffer *buf, bool shares, struct evbuffer_cb_ent
 }
 
 /*
- * Frees bev. In the callback of an evbuffer that is left to the call that changes it: a
- * callback of libevent's own may be next. Where the loop makes the change it holds a
- * reference. Without memory to remember it by, bev stays.
+ * Frees bev, inside a call. In the callback of an evbuffer that is left to the call that
+ * changes it: a callback of libevent's own may be next. Where the loop makes the change it
+ * holds a reference. Without memory to remember it by, bev stays.
  */
 void
-golibevent_bufferevent_free(struct bufferevent *bev)
+golibevent_let_bufferevent_go(struct bufferevent *bev)
 {
-	if (golibevent_call.changing > 0 && golibevent_call.calls > 0)
+	if (golibevent_call.changing > 0 && golibevent_call.calls > 1)
 		doom(NULL, bev, false);
 	else
 		bufferevent_free(bev);

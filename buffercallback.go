@@ -337,8 +337,7 @@ func (w *bufferWatch) caught(returned *bool, b *Base, call *C.struct_golibevent_
 	}
 	value := recover()
 	if value == nil {
-		// C will not come back to reset it.
-		*call = C.struct_golibevent_call{}
+		C.golibevent_forget_calls()
 		w.buf.state.Or(bufferBroken)
 		if b != nil {
 			b.abandon()

@@ -91,6 +91,65 @@ golibevent_bufferevent_pair_new(struct golibevent_base *gb, int options, uintptr
 	return pair;
 }
 
+/*
+ * Makes a filter on top of underlying. The caller owns it; name is then its, and given
+ * back when it is gone. BEV_OPT_CLOSE_ON_FREE is for the caller to see to: libevent frees
+ * underlying once too often when that has been freed before and is still in use.
+ */
+struct golibevent_made
+golibevent_bufferevent_filter_new(struct bufferevent *underlying, bool input, bool output,
+    int options, uintptr_t handle, void *name)
+{
+	struct golibevent_outer outer = begin_call();
+	struct golibevent_filter *w = malloc(sizeof(*w));
+	struct golibevent_made made = {.bev = NULL};
+
+	if (w != NULL) {
+		w->base = bufferevent_get_base(underlying);
+		w->name = name;
+		made.bev = bufferevent_filter_new(underlying,
+		    input ? golibevent_on_filter_input : NULL,
+		    output ? golibevent_on_filter_output : NULL,
+		    options & ~BEV_OPT_CLOSE_ON_FREE, golibevent_on_filter_free, w);
+	}
+	if (made.bev != NULL)
+		golibevent_bufferevent_setcb(made.bev, handle, false, false, false, false);
+	else
+		free(w);
+	made.r = end(outer, 0);
+	return made;
+}
+
+/*
+ * Has a filter called again for what the high watermark of bev's input has left
+ * underneath. libevent sees to that only when the read callback, which has just come,
+ * was deferred: else the room that it makes is there before libevent waits for it.
+ */
+void
+golibevent_bufferevent_unstick(struct bufferevent *bev)
+{
+	struct bufferevent *underlying = bufferevent_get_underlying(bev);
+	size_t high = bev->wm_read.high;
+
+	bufferevent_lock(bev);
+	if (high > 0 && bev->enabled & EV_READ && evbuffer_get_length(bev->input) < high &&
+	    evbuffer_get_length(underlying->input) > 0)
+		bufferevent_trigger(underlying, EV_READ,
+		    BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
+	bufferevent_unlock(bev);
+}
+
+/* Drops the owner's reference, and what limits the rate. */
+struct golibevent_result
+golibevent_bufferevent_free(struct bufferevent *bev, struct golibevent_limits *limits)
+{
+	struct golibevent_outer outer = begin_call();
+
+	golibevent_bufferevent_unlimit(bev, limits);
+	golibevent_let_bufferevent_go(bev);
+	return end(outer, 0);
+}
+
 void
 golibevent_bufferevent_setcb(struct bufferevent *bev, uintptr_t handle, bool read, bool write,
     bool eager, bool view)
@@ -202,6 +261,25 @@ golibevent_bufferevent_write_buffer(struct bufferevent *bev, struct evbuffer *bu
 	return end(outer, bufferevent_write_buffer(bev, buf));
 }
 
+/* libevent's own callback, the same for the read event of every socket. */
+static event_callback_fn libevent_readable;
+
+static void on_readable(evutil_socket_t, short, void *);
+
+/* Where the read event keeps its callback. To give it another by event_assign it would
+ * have to be deleted, and would come after the write event when it is added again. */
+static event_callback_fn *
+readable(struct bufferevent *bev)
+{
+	return &bev->ev_read.ev_evcallback.evcb_cb_union.evcb_callback;
+}
+
+static int
+is_eager(struct bufferevent *bev)
+{
+	return LOAD(readable(bev)) == on_readable;
+}
+
 /*
  * Reports whether all that libevent would do about what is written now is to wait until
  * the socket takes it: there is output, then, that can as well go at once. An EV_WRITE
@@ -210,8 +288,9 @@ golibevent_bufferevent_write_buffer(struct bufferevent *bev, struct evbuffer *bu
 static int
 is_idle(struct bufferevent *bev)
 {
-	return bev->enabled & EV_WRITE && evbuffer_get_length(bev->output) == 0 &&
-	    bufferevent_getfd(bev) >= 0 && !event_pending(&bev->ev_write, EV_WRITE, NULL) &&
+	return is_eager(bev) && bev->enabled & EV_WRITE &&
+	    evbuffer_get_length(bev->output) == 0 && bufferevent_getfd(bev) >= 0 &&
+	    !event_pending(&bev->ev_write, EV_WRITE, NULL) &&
 	    !golibevent_buffer_end_is_frozen(bev->output);
 }
 
@@ -284,9 +363,6 @@ golibevent_bufferevent_send_buffer(struct bufferevent *bev, struct evbuffer *src
 	sent.r = end(outer, rc);
 	return sent;
 }
-
-/* libevent's own callback, the same for the read event of every socket. */
-static event_callback_fn libevent_readable;
 
 /* Reports whether EV_WRITE is pending. bev is locked, and the loop's thread calls. */
 static int
@@ -419,23 +495,9 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	bufferevent_decref(bev);
 }
 
-/* Where the read event keeps its callback. To give it another by event_assign it would
- * have to be deleted, and would come after the write event when it is added again. */
-static event_callback_fn *
-readable(struct bufferevent *bev)
-{
-	return &bev->ev_read.ev_evcallback.evcb_cb_union.evcb_callback;
-}
-
-static int
-is_eager(struct bufferevent *bev)
-{
-	return LOAD(readable(bev)) == on_readable;
-}
-
-/* Puts our callback into the read event, or libevent's. bev is locked. */
-static void
-set_readable(struct bufferevent *bev, int eager)
+/* Puts our callback into the read event, or libevent's. */
+void
+golibevent_bufferevent_let_eager(struct bufferevent *bev, bool eager)
 {
 	if (eager == is_eager(bev))
 		return;
@@ -444,11 +506,14 @@ set_readable(struct bufferevent *bev, int eager)
 	STORE(readable(bev), eager ? on_readable : LOAD(&libevent_readable));
 }
 
+/* Lets bev be eager, unless its rate is limited. */
 void
-golibevent_bufferevent_set_eager(struct bufferevent *bev, bool eager)
+golibevent_bufferevent_set_eager(struct bufferevent *bev, bool eager,
+    const struct golibevent_limits *limits)
 {
 	bufferevent_lock(bev);
-	set_readable(bev, eager);
+	golibevent_bufferevent_let_eager(bev,
+	    eager && limits->cfg == NULL && limits->group == NULL);
 	bufferevent_unlock(bev);
 }
 
@@ -558,23 +623,95 @@ change_priority(struct bufferevent *bev, int priority)
 	return change.rc;
 }
 
-struct golibevent_result
-golibevent_bufferevent_setfd(struct golibevent_base *gb, struct bufferevent *bev, int fd,
-    int options)
+/* Gives bev fd by change. What that forgets it has again afterwards. */
+static struct golibevent_result
+change_fd(struct golibevent_base *gb, struct bufferevent *bev, int fd, int options,
+    int (*change)(struct bufferevent *, evutil_socket_t))
 {
 	struct golibevent_outer outer = begin_call();
-	int priority, eager;
+	int priority, eager, rc, err;
 
 	if (fd >= 0 && prepare(gb, fd, options) == -1)
 		return end(outer, -1);
 	bufferevent_lock(bev);
 	priority = bufferevent_get_priority(bev);
 	eager = is_eager(bev);
-	bufferevent_setfd(bev, fd);
+	errno = 0;
+	rc = change(bev, fd);
+	err = errno;
 	change_priority(bev, priority);
-	set_readable(bev, eager);
+	golibevent_bufferevent_let_eager(bev, eager);
 	bufferevent_unlock(bev);
-	return end(outer, 0);
+	errno = err;
+	return end(outer, rc);
+}
+
+struct golibevent_result
+golibevent_bufferevent_setfd(struct golibevent_base *gb, struct bufferevent *bev, int fd,
+    int options)
+{
+	return change_fd(gb, bev, fd, options, bufferevent_setfd);
+}
+
+/* libevent has it since 2.2; before that it fails with ENOTSUP. */
+struct golibevent_result
+golibevent_bufferevent_replacefd(struct golibevent_base *gb, struct bufferevent *bev, int fd,
+    int options)
+{
+#if LIBEVENT_VERSION_NUMBER >= 0x02020000
+	return change_fd(gb, bev, fd, options, bufferevent_replacefd);
+#else
+	struct golibevent_result r = {.rc = -1};
+
+	(void)gb;
+	(void)bev;
+	(void)fd;
+	(void)options;
+	errno = ENOTSUP;
+	return r;
+#endif
+}
+
+/* Microseconds of a timeval, which may be one of a base's common timeouts; -1 for none. */
+static int64_t
+microseconds(const struct timeval *tv)
+{
+	const suseconds_t common = ~(suseconds_t)0xfffff;
+	int64_t us = (int64_t)tv->tv_sec * 1000000 + (tv->tv_usec & ~common);
+
+	return us > 0 ? us : -1;
+}
+
+/*
+ * Moves bev, with its priority and timeouts, to gb, which has as many priorities. No loop
+ * runs on either base. What its own base still has of bev stops that: EBUSY.
+ */
+int
+golibevent_bufferevent_base_set(struct golibevent_base *gb, struct bufferevent *bev)
+{
+	const short any = EV_READ | EV_WRITE | EV_TIMEOUT;
+	int fd = bufferevent_getfd(bev), priority = bufferevent_get_priority(bev), rc;
+	int64_t read_us = microseconds(&bev->timeout_read);
+	int64_t write_us = microseconds(&bev->timeout_write);
+	struct event_base *base = bufferevent_get_base(bev);
+
+	if (fd >= 0 && prepare(gb, fd, 0) == -1)
+		return -1;
+	errno = EINVAL;
+	if (event_base_get_npriorities(base) != event_base_get_npriorities(gb->base))
+		return -1;
+	/* Its deferred callback is in the base's queue, and libevent tells of none. */
+	errno = EBUSY;
+	if (event_pending(&bev->ev_read, any, NULL) || event_pending(&bev->ev_write, any, NULL) ||
+	    event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE) > 0)
+		return -1;
+	errno = 0;
+	rc = bufferevent_base_set(gb->base, bev);
+	if (rc == 0) {
+		change_priority(bev, priority);
+		golibevent_bufferevent_set_timeouts(gb, bev, read_us, write_us);
+	}
+	return rc;
 }
 
 /*
@@ -619,7 +756,7 @@ golibevent_bufferevent_connect(struct golibevent_base *gb, struct bufferevent *b
 			bufferevent_setfd(bev, has);
 	}
 	change_priority(bev, priority);
-	set_readable(bev, eager);
+	golibevent_bufferevent_let_eager(bev, eager);
 done:
 	bufferevent_unlock(bev);
 	errno = err;

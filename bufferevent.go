@@ -9,6 +9,8 @@ package libevent
 #cgo nocallback golibevent_bufferevent_priority_set
 #cgo nocallback golibevent_bufferevent_lock
 #cgo nocallback golibevent_thread
+#cgo nocallback golibevent_bufferevent_base_set
+#cgo nocallback golibevent_bufferevent_unstick
 #cgo nocallback bufferevent_get_enabled
 #cgo nocallback bufferevent_get_priority
 #cgo nocallback bufferevent_getfd
@@ -83,6 +85,10 @@ type BufferEvent struct {
 	callbacks atomic.Pointer[bufferEventCallbacks]
 	view      *C.struct_golibevent_view // in a read callback; see view.go
 	shared    *sharing                  // of one of a pair, or with BEV_OPT_THREADSAFE
+	filter    *filter                   // of a filter
+	above     atomic.Pointer[filter]    // the filter on top of it
+	limits    C.struct_golibevent_limits
+	limit     atomic.Pointer[TokenBucketConfig]
 
 	uses  uint32  // without a lock, written by every call: misuse shows in the race detector
 	last  outcome // the last event
@@ -267,6 +273,9 @@ func (bev *BufferEvent) has(option BufferEventOptions) bool {
 // paired says whether the BufferEvent is one of a pair.
 func (bev *BufferEvent) paired() bool { return bev.shared != nil && bev.shared.partner != nil }
 
+// isSocket says whether the BufferEvent is neither one of a pair nor a filter.
+func (bev *BufferEvent) isSocket() bool { return !bev.paired() && bev.filter == nil }
+
 // enter begins a call into C for op. If it returns nil the caller must leave.
 func (bev *BufferEvent) enter(op string) error {
 	if bev.base.broken.Load() {
@@ -292,10 +301,14 @@ func (bev *BufferEvent) leave() {
 
 // free frees the C part when the BufferEvent is closed and no call is inside.
 func (bev *BufferEvent) free() {
-	C.golibevent_bufferevent_free(bev.c)
+	r := C.golibevent_bufferevent_free(bev.c, &bev.limits)
 	bev.input.unwatch()
 	bev.output.unwatch()
+	if bev.filter != nil {
+		bev.filter.uncover()
+	}
 	bev.base.children.Remove(&bev.node)
+	endCall(r.released, r.panicked)
 }
 
 // closed says whether Close was called: the buffers are then not to be used.
@@ -304,7 +317,8 @@ func (bev *BufferEvent) closed() bool { return bev.life.Closed() }
 // Close frees the BufferEvent with its buffers and what they hold: output that has not
 // been written is lost. A callback that is running is not interrupted, and no other
 // comes. With BEV_OPT_CLOSE_ON_FREE the loop's next pass closes the socket; when no loop
-// runs any more Base.Close does. The second Close does nothing.
+// runs any more Base.Close does. A filter on top of it is closed first. The second Close
+// does nothing.
 //
 // It may be called in the BufferEvent's own callbacks. With BEV_OPT_THREADSAFE it is
 // safe from any goroutine.
@@ -319,6 +333,9 @@ func (bev *BufferEvent) Close() error {
 		return nil
 	}
 	bufferEvents.Delete(bev.handle)
+	if f := bev.above.Load(); f != nil {
+		_ = f.bev.Close()
+	}
 	if bev.view != nil {
 		bev.settle()
 	}
@@ -337,6 +354,8 @@ func (bev *BufferEvent) Close() error {
 // disabled; after one with BEV_EVENT_WRITING EV_WRITE is. A failed connect is
 // BEV_EVENT_ERROR alone. Err says what went wrong.
 //
+// While a filter is on top of the BufferEvent nothing is called: the filter is told.
+//
 // Wraps: bufferevent_setcb
 func (bev *BufferEvent) SetCallbacks(read, write func(*BufferEvent), event func(*BufferEvent, BufferEvents)) {
 	if bev.enter("bufferevent_setcb") != nil {
@@ -347,9 +366,21 @@ func (bev *BufferEvent) SetCallbacks(read, write func(*BufferEvent), event func(
 	bev.setCallbacks()
 }
 
+// Callbacks returns what SetCallbacks has set. It is safe from any goroutine, also after
+// Close.
+//
+// Wraps: bufferevent_getcb
+func (bev *BufferEvent) Callbacks() (read, write func(*BufferEvent), event func(*BufferEvent, BufferEvents)) {
+	callbacks := bev.callbacks.Load()
+	return callbacks.read, callbacks.write, callbacks.event
+}
+
 // setCallbacks tells C which callbacks there are. C calls for events in any case: that
-// is how Err learns of them.
+// is how Err learns of them. Those that a filter has set stay.
 func (bev *BufferEvent) setCallbacks() {
+	if f := bev.above.Load(); f != nil && !f.bev.closed() {
+		return
+	}
 	callbacks := bev.callbacks.Load()
 	C.golibevent_bufferevent_setcb(bev.c, C.uintptr_t(bev.handle), C.bool(callbacks.read != nil),
 		C.bool(callbacks.write != nil), C.bool(bev.Eager()),
@@ -368,28 +399,33 @@ func (bev *BufferEvent) setCallbacks() {
 // The callbacks come as without it, in the same order and with the same watermarks; that
 // of what was sent at once comes from the loop too, and so do errors. It is off at first.
 // While EV_WRITE is disabled, or a connect is under way, it does nothing; nor with a
-// descriptor that is no socket. It sends nothing at once while Output has callbacks, which
-// are to see it, and, with BEV_OPT_THREADSAFE, for WriteBuffer from another BufferEvent's
-// buffer. In a loop that C runs it reads as libevent does.
+// descriptor that is no socket, while the rate is limited, and, with BEV_OPT_THREADSAFE,
+// for WriteBuffer from another BufferEvent's buffer. It sends nothing at once while Output
+// has callbacks, which are to see it. In a loop that C runs it reads as libevent does.
 //
-// It returns ENOTSUP for one of a pair.
+// It returns ENOTSUP for one of a pair, for a filter, and, unless it is to be off, for
+// what a filter is on top of.
 func (bev *BufferEvent) SetEager(on bool) error {
 	const op = "bufferevent_setcb"
-	if bev.paired() {
+	if !bev.isSocket() || (on && bev.above.Load() != nil) {
 		return opError(op, syscall.ENOTSUP)
 	}
 	if err := bev.enter(op); err != nil {
 		return err
 	}
 	defer bev.leave()
+	bev.setEager(on)
+	return nil
+}
+
+func (bev *BufferEvent) setEager(on bool) {
 	if on {
 		bev.eager.Or(eagerOn)
 	} else {
 		bev.eager.And(^uint32(eagerOn))
 	}
 	bev.setCallbacks()
-	C.golibevent_bufferevent_set_eager(bev.c, C.bool(on))
-	return nil
+	C.golibevent_bufferevent_set_eager(bev.c, C.bool(on), &bev.limits)
 }
 
 // Eager reports what SetEager has set. It is safe from any goroutine.
@@ -487,7 +523,8 @@ func (bev *BufferEvent) Watermark(events Events) (low, high int, err error) {
 // SetTimeouts sets how long reading may bring nothing, while EV_READ is enabled, and how
 // long writing may take nothing, while there is output and EV_WRITE is enabled, until
 // the event callback gets BEV_EVENT_TIMEOUT. 0 and NoTimeout are none, as at first;
-// what is set is rounded up to 1 µs. The write timeout limits a connect too.
+// what is set is rounded up to 1 µs. The write timeout limits a connect too; that of a
+// filter counts from the last time that something went through, also if that was all.
 //
 // Other negative timeouts are EINVAL.
 //
@@ -754,7 +791,7 @@ func (bev *BufferEvent) forget() {
 }
 
 func (bev *BufferEvent) connect(op string, family int, sa *sockaddr) error {
-	if bev.paired() {
+	if !bev.isSocket() {
 		return opError(op, syscall.ENOTSUP)
 	}
 	if err := bev.enter(op); err != nil {
@@ -777,8 +814,8 @@ func (bev *BufferEvent) connect(op string, family int, sa *sockaddr) error {
 	return finish(r, op, err)
 }
 
-// FD returns the descriptor, or -1 when there is none, for one of a pair, and after
-// Close.
+// FD returns the descriptor, of a filter that of what is underneath; or -1 when there is
+// none, for one of a pair, and after Close.
 //
 // Wraps: bufferevent_getfd
 func (bev *BufferEvent) FD() int {
@@ -791,14 +828,36 @@ func (bev *BufferEvent) FD() int {
 
 // SetFD gives the BufferEvent another descriptor, with what NewBufferEvent says about
 // it, or -1 for none. The one before is not closed: it is the caller's again. What is
-// enabled stays so, and the buffers keep what they hold. The errors are those of
-// NewBufferEvent, and ENOTSUP for one of a pair.
+// enabled stays so, and the buffers keep what they hold. A filter gives it to what is
+// underneath. The errors are those of NewBufferEvent, and ENOTSUP for one of a pair.
 //
 // It is for the loop only, unless there was no descriptor before.
 //
 // Wraps: bufferevent_setfd
 func (bev *BufferEvent) SetFD(fd int) error {
-	const op = "bufferevent_setfd"
+	return bev.changeFD("bufferevent_setfd", fd, func(fd C.int) (C.struct_golibevent_result, error) {
+		r, err := C.golibevent_bufferevent_setfd(bev.base.c, bev.c, fd, C.int(bev.options))
+		return r, err
+	})
+}
+
+// ReplaceFD is SetFD that closes the descriptor before. libevent has it since 2.2: with
+// an older one it returns ENOTSUP. So it does for a filter.
+//
+// Wraps: bufferevent_replacefd
+func (bev *BufferEvent) ReplaceFD(fd int) error {
+	const op = "bufferevent_replacefd"
+	if bev.filter != nil {
+		return opError(op, syscall.ENOTSUP)
+	}
+	return bev.changeFD(op, fd, func(fd C.int) (C.struct_golibevent_result, error) {
+		r, err := C.golibevent_bufferevent_replacefd(bev.base.c, bev.c, fd, C.int(bev.options))
+		return r, err
+	})
+}
+
+// changeFD checks for op what change then does.
+func (bev *BufferEvent) changeFD(op string, fd int, change func(C.int) (C.struct_golibevent_result, error)) error {
 	switch {
 	case fd < -1 || fd > maxInt32:
 		return opError(op, syscall.EBADF)
@@ -809,9 +868,73 @@ func (bev *BufferEvent) SetFD(fd int) error {
 		return err
 	}
 	defer bev.leave()
+	if bev.filter != nil {
+		return bev.filter.underlying.SetFD(fd)
+	}
 	bev.forget()
-	r, err := C.golibevent_bufferevent_setfd(bev.base.c, bev.c, C.int(fd), C.int(bev.options))
+	r, err := change(C.int(fd))
 	return finish(r, op, err)
+}
+
+// SetBase moves the BufferEvent to another base, which then owns it. Nothing may happen
+// to it meanwhile: no loop runs on either base, no other goroutine is in one of its
+// methods, EV_READ is disabled, the output is empty, no connect is under way, it has no
+// filter, and its rate was never limited. Nothing may be active on its own base, where a
+// deferred callback may be waiting: a pass of the loop runs what is.
+//
+// It returns EBUSY when that is not so, ErrRunning while a loop or a callback runs,
+// ENOTSUP for one of a pair, for a filter, and for bases of BaseFromPointer, EINVAL for a
+// nil base and for one with another number of priorities, and the errors that
+// NewBufferEvent has for the descriptor.
+//
+// Wraps: bufferevent_base_set
+func (bev *BufferEvent) SetBase(b *Base) error {
+	const op = "bufferevent_base_set"
+	switch {
+	case b == nil:
+		return opError(op, syscall.EINVAL)
+	case !bev.isSocket():
+		return opError(op, syscall.ENOTSUP)
+	}
+	if err := bev.enter(op); err != nil {
+		return err
+	}
+	defer bev.leave()
+	if err := b.enter(op); err != nil {
+		return err
+	}
+	defer b.leave()
+	from := bev.base
+	switch {
+	case from == b:
+		return nil
+	case from.c.borrowed != 0, b.c.borrowed != 0:
+		return opError(op, syscall.ENOTSUP)
+	}
+	for _, base := range []*Base{from, b} {
+		if base.inline.Load() > 0 || !base.running.CompareAndSwap(false, true) {
+			return &Error{op, ErrRunning}
+		}
+		defer base.running.Store(false)
+	}
+	err := error(syscall.EBUSY)
+	bev.life.Alone(func() {
+		if bev.above.Load() != nil || bev.limits.ever != 0 {
+			return
+		}
+		var rc C.int
+		if rc, err = C.golibevent_bufferevent_base_set(b.c, bev.c); rc == -1 {
+			return
+		}
+		err = nil
+		from.children.Remove(&bev.node)
+		bev.base = b
+		b.children.Add(&bev.node)
+	})
+	if err != nil {
+		return opError(op, err)
+	}
+	return nil
 }
 
 // Trigger calls the read callback with EV_READ and the write callback with EV_WRITE, if
@@ -861,6 +984,9 @@ func (bev *BufferEvent) TriggerEvent(what BufferEvents, options TriggerOptions) 
 // the partner's event callback gets BEV_EVENT_EOF, with BEV_EVENT_READING for EV_WRITE
 // and BEV_EVENT_WRITING for EV_READ. For a socket it does nothing.
 //
+// Of a filter it calls the functions with mode, also without input for them unless mode
+// is BEV_NORMAL, and then flushes what is underneath. It does not call the read callback.
+//
 // It returns EINVAL for other events or none and for an unknown mode, and ENOTCONN when
 // the partner has been closed.
 //
@@ -882,7 +1008,7 @@ func (bev *BufferEvent) Flush(events Events, mode FlushMode) error {
 // 0 runs before 1, and so on. A new BufferEvent has the middle one. While other callbacks
 // of the base are about to run, deferred callbacks keep the one that they had. It returns
 // EINVAL when there is no such priority, and while the socket's own callback is about to
-// run, and ENOTSUP for one of a pair.
+// run, and ENOTSUP for one of a pair and for a filter.
 //
 // Wraps: bufferevent_priority_set
 func (bev *BufferEvent) SetPriority(priority int) error {
@@ -890,7 +1016,7 @@ func (bev *BufferEvent) SetPriority(priority int) error {
 	switch {
 	case priority < 0 || priority > maxPriorities:
 		return opError(op, syscall.EINVAL)
-	case bev.paired():
+	case !bev.isSocket():
 		return opError(op, syscall.ENOTSUP)
 	}
 	if err := bev.enter(op); err != nil {
@@ -1088,17 +1214,22 @@ func (o *outcome) err() error {
 	return nil
 }
 
-// serve runs a callback. Where its panic goes depends on who called C: a loop of the
-// base on this thread, or a method, which call then tells.
+// serve runs a callback.
 func (bev *BufferEvent) serve(kind C.int, what BufferEvents, errno syscall.Errno,
 	loop **C.struct_golibevent_base, call *C.struct_golibevent_call,
 	view *C.struct_golibevent_view,
 ) (stop C.uchar) {
-	b := bev.base
 	if view != nil {
 		bev.view = view
 		defer func() { bev.view = nil }()
 	}
+	bev.base.guard(loop, call, &stop, func() { bev.tell(kind, what, errno) })
+	return stop
+}
+
+// guard calls fn, a callback. Where its panic goes depends on who called C: a loop of the
+// base on this thread, or a method, which call then tells.
+func (b *Base) guard(loop **C.struct_golibevent_base, call *C.struct_golibevent_call, stop *C.uchar, fn func()) {
 	if *loop != b.c && b.c.borrowed != 0 && call.inside == 0 {
 		defer b.inLoop(loop)()
 	}
@@ -1108,13 +1239,22 @@ func (bev *BufferEvent) serve(kind C.int, what BufferEvents, errno syscall.Errno
 		defer b.inline.Add(-1)
 		defer b.caughtInside(&returned, call)
 	} else {
-		defer b.caught(&returned, &stop)
+		defer b.caught(&returned, stop)
 	}
+	fn()
+	returned = true
+}
+
+// tell calls the program's callback of a kind.
+func (bev *BufferEvent) tell(kind C.int, what BufferEvents, errno syscall.Errno) {
 	callbacks := bev.callbacks.Load()
 	switch kind {
 	case C.GOLIBEVENT_READ:
 		if callbacks.read != nil {
 			callbacks.read(bev)
+			if bev.filter != nil && !bev.closed() {
+				C.golibevent_bufferevent_unstick(bev.c)
+			}
 		}
 	case C.GOLIBEVENT_WRITE:
 		// What was written since is in the output, and libevent calls when that has
@@ -1138,8 +1278,6 @@ func (bev *BufferEvent) serve(kind C.int, what BufferEvents, errno syscall.Errno
 			callbacks.event(bev, what)
 		}
 	}
-	returned = true
-	return stop
 }
 
 // caughtInside is caught for a callback that runs inside a method and not in a loop:
@@ -1150,8 +1288,6 @@ func (b *Base) caughtInside(returned *bool, call *C.struct_golibevent_call) {
 	}
 	value := recover()
 	if value == nil {
-		// The C call that set it will never return to reset it.
-		*call = C.struct_golibevent_call{}
 		b.abandon()
 		return
 	}

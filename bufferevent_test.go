@@ -1483,6 +1483,152 @@ func TestBufferEventArguments(t *testing.T) {
 	bevCheck(t, "SetPriority of a pair", one.SetPriority(0), syscall.ENOTSUP)
 }
 
+// Moved to another base, a BufferEvent goes on there, as it was: with its callbacks,
+// priority and timeouts, which the other base has common ones for, or not. The base that
+// it was on can go.
+func TestBufferEventSetBase(t *testing.T) {
+	const wait = 50 * time.Millisecond
+	for _, options := range bevOptions {
+		for _, common := range []string{"none", "from", "to"} {
+			for _, eager := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%v/%s/eager=%v", options, common, eager), func(t *testing.T) {
+					from, to := bevBase(t), bevBase(t)
+					bevCheck(t, "SetPriorities", errors.Join(from.SetPriorities(5), to.SetPriorities(5)), nil)
+					switch common {
+					case "from":
+						bevCheck(t, "InitCommonTimeout", from.InitCommonTimeout(wait), nil)
+					case "to":
+						bevCheck(t, "InitCommonTimeout", to.InitCommonTimeout(wait), nil)
+					}
+					fd, peer := bevSockets(t)
+					defer syscall.Close(peer)
+					bev := bevNew(t, from, fd, options|bevOwn)
+					bevCheck(t, "SetEager", bev.SetEager(eager), nil)
+					var got []byte
+					var happened libevent.BufferEvents
+					bev.SetCallbacks(func(bev *libevent.BufferEvent) {
+						got = append(got, bevRead(t, bev)...)
+					}, nil, func(_ *libevent.BufferEvent, what libevent.BufferEvents) { happened |= what })
+					bevCheck(t, "SetPriority", bev.SetPriority(1), nil)
+					bevCheck(t, "SetTimeouts", bev.SetTimeouts(wait, 0), nil)
+					bevCheck(t, "SetBase", bev.SetBase(to), nil)
+					bevCheck(t, "SetBase again", bev.SetBase(to), nil)
+					bevCheck(t, "Close", from.Close(), nil)
+					if bev.Base() != to || bev.Priority() != 1 {
+						t.Errorf("base %p, want %p; priority %d", bev.Base(), to, bev.Priority())
+					}
+					send(t, peer, "hello")
+					bevCheck(t, "Enable", bev.Enable(libevent.EV_READ), nil)
+					bevRun(t, to)
+					if string(got) != "hello" || happened != libevent.BEV_EVENT_READING|libevent.BEV_EVENT_TIMEOUT {
+						t.Errorf("%q, %v", got, happened)
+					}
+					if _, err := bev.WriteString("bye"); err != nil {
+						t.Error(err)
+					}
+					bevRun(t, to)
+					if s := drain(peer); s != "bye" {
+						t.Errorf("the peer has %q", s)
+					}
+				})
+			}
+		}
+	}
+}
+
+// What SetBase does not do, and nothing has changed then.
+func TestBufferEventSetBaseRefuses(t *testing.T) {
+	from, to, few := bevBase(t), bevBase(t), bevBase(t)
+	bevCheck(t, "SetPriorities", few.SetPriorities(2), nil)
+	borrowed, err := libevent.BaseFromPointer(to.Pointer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer borrowed.Close()
+	closed, err := libevent.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bevCheck(t, "Close", closed.Close(), nil)
+	one, two := bevSockets(t)
+	defer syscall.Close(two)
+	bev := bevNew(t, from, one, bevOwn|bevThreadsafe)
+	refused := func(what string, to *libevent.Base, want error) {
+		t.Helper()
+		bevCheck(t, what, bev.SetBase(to), want)
+		if bev.Base() != from {
+			t.Errorf("%s: another base", what)
+		}
+	}
+	refused("nil", nil, syscall.EINVAL)
+	refused("other priorities", few, syscall.EINVAL)
+	refused("closed", closed, libevent.ErrClosed)
+	refused("borrowed", borrowed, syscall.ENOTSUP)
+
+	bevCheck(t, "Enable", bev.Enable(libevent.EV_READ), nil)
+	refused("reading", to, syscall.EBUSY)
+	bevCheck(t, "Disable", bev.Disable(libevent.EV_READ), nil)
+
+	bevCheck(t, "Lock", bev.Lock(), nil)
+	refused("locked", to, syscall.EBUSY)
+	bevCheck(t, "Unlock", bev.Unlock(), nil)
+
+	bev.SetCallbacks(func(*libevent.BufferEvent) { refused("in a callback", to, libevent.ErrRunning) }, nil, nil)
+	bevCheck(t, "Trigger", bev.Trigger(libevent.EV_READ, libevent.BEV_TRIG_DEFER_CALLBACKS), nil)
+	refused("a deferred callback waits", to, syscall.EBUSY)
+	bevRun(t, from)
+	bevCheck(t, "Trigger", bev.Trigger(libevent.EV_READ, 0), nil)
+
+	for _, base := range []*libevent.Base{from, to} {
+		bevCheck(t, "Post", base.Post(func() { refused("a loop runs", to, libevent.ErrRunning) }), nil)
+		bevRun(t, base)
+	}
+
+	f := filterNew(t, bev, nil, nil, 0)
+	refused("a filter", to, syscall.EBUSY)
+	bevCheck(t, "Close", f.Close(), nil)
+	bevRunNothing(t, from)
+	bevCheck(t, "Disable", bev.Disable(libevent.EV_READ), nil)
+
+	fill(one)
+	if _, err := bev.WriteString("waits"); err != nil {
+		t.Error(err)
+	}
+	refused("output", to, syscall.EBUSY)
+	drain(two)
+	bevRun(t, from)
+	drain(two)
+
+	bevCheck(t, "SetRateLimit", bev.SetRateLimit(&libevent.TokenBucketConfig{ReadRate: 1, ReadBurst: 1, WriteRate: 1, WriteBurst: 1}), nil)
+	bevCheck(t, "SetRateLimit", bev.SetRateLimit(nil), nil)
+	refused("was limited", to, syscall.EBUSY)
+
+	pair, _ := bevTwo(t, from, true, 0)
+	bevCheck(t, "a pair", pair.SetBase(to), syscall.ENOTSUP)
+	bevCheck(t, "Close", bev.Close(), nil)
+	bevCheck(t, "after Close", bev.SetBase(to), libevent.ErrClosed)
+}
+
+// ReplaceFD closes the descriptor before, with a libevent that has it.
+func TestBufferEventReplaceFD(t *testing.T) {
+	b := bevBase(t)
+	before := bevOpenFDs(t)
+	one, two := bevSockets(t)
+	defer syscall.Close(two)
+	bev := bevNew(t, b, one, bevOwn)
+	err := bev.ReplaceFD(-1)
+	if errors.Is(err, syscall.ENOTSUP) {
+		if bev.FD() != one {
+			t.Errorf("FD is %d", bev.FD())
+		}
+		t.Skip(libevent.Version(), "does not have it")
+	}
+	bevCheck(t, "ReplaceFD", err, nil)
+	if n := bevOpenFDs(t); n != before+1 || bev.FD() != -1 {
+		t.Errorf("%d descriptors, %d before; FD is %d", n, before, bev.FD())
+	}
+}
+
 // The backend select cannot have descriptors beyond FD_SETSIZE.
 func TestBufferEventSelect(t *testing.T) {
 	needsBlocking(t)
@@ -1548,6 +1694,7 @@ func TestBufferEventAfterClose(t *testing.T) {
 		"SetMaxSingleRead":  bev.SetMaxSingleRead(1),
 		"SetMaxSingleWrite": bev.SetMaxSingleWrite(1),
 		"Lock":              bev.Lock(),
+		"SetEager":          bev.SetEager(true),
 	} {
 		bevCheck(t, name, err, libevent.ErrClosed)
 	}

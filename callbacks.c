@@ -132,6 +132,53 @@ golibevent_on_buffer_event(struct bufferevent *bev, short what, void *arg)
 	call_buffer(bev, GOLIBEVENT_EVENT, what, errno, arg, NULL);
 }
 
+/*
+ * Calls a filter's Go function. libevent would call one that says BEV_OK without end for
+ * as long as there is something to filter: when nothing has moved that is no BEV_OK.
+ */
+static enum bufferevent_filter_result
+filter(int which, struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
+    enum bufferevent_flush_mode mode, void *arg)
+{
+	const struct golibevent_filter *w = arg;
+	size_t left = evbuffer_get_length(src), made = evbuffer_get_length(dst);
+	unsigned char stop = 0;
+	int result;
+
+	result = golibeventOnFilter(w->name, which, src, dst, limit, mode, &golibevent_loop,
+	    &golibevent_call, &stop);
+	if (stop)
+		event_base_loopbreak(w->base);
+	if (result == BEV_OK && left > 0 && evbuffer_get_length(src) == left &&
+	    evbuffer_get_length(dst) == made)
+		return BEV_NEED_MORE;
+	return result;
+}
+
+enum bufferevent_filter_result
+golibevent_on_filter_input(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
+    enum bufferevent_flush_mode mode, void *arg)
+{
+	return filter(GOLIBEVENT_INPUT, src, dst, limit, mode, arg);
+}
+
+enum bufferevent_filter_result
+golibevent_on_filter_output(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
+    enum bufferevent_flush_mode mode, void *arg)
+{
+	return filter(GOLIBEVENT_OUTPUT, src, dst, limit, mode, arg);
+}
+
+/* A filter's last call. */
+void
+golibevent_on_filter_free(void *arg)
+{
+	struct golibevent_filter *w = arg;
+
+	golibeventOnFilterGone(w->name);
+	free(w);
+}
+
 /* The last that is heard of a reference: nobody but this knows it any more. */
 static void
 release(struct golibevent_reference *ref)

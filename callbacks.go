@@ -95,6 +95,28 @@ func golibeventOnBufferChange(handle C.uintptr_t, size, added, deleted C.size_t,
 	}
 }
 
+// It returns a BEV_* result. src and dst are the buffers of an open filter until then.
+//
+//export golibeventOnFilter
+func golibeventOnFilter(handle unsafe.Pointer, which C.int, src, dst *C.struct_evbuffer, limit C.int64_t,
+	mode C.int, loop **C.struct_golibevent_base, call *C.struct_golibevent_call, stop *C.uchar,
+) C.int {
+	f := pointer.Restore(handle).(*filter)
+	if f.bev.closed() {
+		return C.BEV_ERROR
+	}
+	if *loop == f.bev.base.c {
+		f.bev.base.yield()
+	}
+	return C.int(f.serve(int(which), src, dst, int(limit), FlushMode(mode), loop, call, stop))
+}
+
+//export golibeventOnFilterGone
+func golibeventOnFilterGone(handle unsafe.Pointer) {
+	pointer.Restore(handle).(*filter).gone()
+	pointer.Unref(handle)
+}
+
 // A reference that libevent has released outside this package's calls: in the loop of
 // the handle's base, or, without one, for C code of somebody else's.
 //

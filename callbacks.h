@@ -33,6 +33,7 @@ struct golibevent_sink;
 struct golibevent_event;
 struct golibevent_listener;
 struct golibevent_watcher;
+struct golibevent_group;
 
 /* A base: libevent's, and what the binding keeps for it. */
 struct golibevent_base {
@@ -165,14 +166,34 @@ struct golibevent_pair {
 	struct bufferevent *bev[2];
 };
 
+/* A buffer event that has been made, or NULL, in a call inside which callbacks may have
+ * run. */
+struct golibevent_made {
+	struct golibevent_result r;
+	struct bufferevent *bev;
+};
+
+/* What limits the rate of a buffer event, under whose lock it is. */
+struct golibevent_limits {
+	struct ev_token_bucket_cfg *cfg;	/* or NULL; freed with the buffer event */
+	int64_t tick;				/* of cfg */
+	struct golibevent_group *group;		/* or NULL; it counts this as a member */
+	unsigned char ever;	/* libevent keeps an event for them, on the base */
+};
+
 /* Which callback of a buffer event it is. */
 #define GOLIBEVENT_READ 1
 #define GOLIBEVENT_WRITE 2
 #define GOLIBEVENT_EVENT 3
 
+/* Which of a filter's functions it is. */
+#define GOLIBEVENT_INPUT 0
+#define GOLIBEVENT_OUTPUT 1
+
 /* base.c */
 int golibevent_use_threads(void);
 int golibevent_enable_lock_debugging(void);
+void golibevent_forget_calls(void);
 struct golibevent_base *golibevent_base_new(const struct event_config *, int flags);
 struct golibevent_base *golibevent_base_borrow(struct event_base *);
 int golibevent_base_priority_init(struct golibevent_base *, int n);
@@ -218,6 +239,11 @@ struct bufferevent *golibevent_bufferevent_new(struct golibevent_base *, int fd,
     uintptr_t handle);
 struct golibevent_pair golibevent_bufferevent_pair_new(struct golibevent_base *, int options,
     uintptr_t first, uintptr_t second);
+struct golibevent_made golibevent_bufferevent_filter_new(struct bufferevent *underlying,
+    bool input, bool output, int options, uintptr_t handle, void *name);
+void golibevent_bufferevent_unstick(struct bufferevent *);
+struct golibevent_result golibevent_bufferevent_free(struct bufferevent *,
+    struct golibevent_limits *);
 void golibevent_bufferevent_setcb(struct bufferevent *, uintptr_t handle, bool read,
     bool write, bool eager, bool view);
 void golibevent_bufferevent_look(struct bufferevent *, struct golibevent_view *);
@@ -235,13 +261,17 @@ struct golibevent_result golibevent_bufferevent_read_buffer(struct bufferevent *
     struct evbuffer *);
 struct golibevent_result golibevent_bufferevent_write_buffer(struct bufferevent *,
     struct evbuffer *);
-void golibevent_bufferevent_set_eager(struct bufferevent *, bool eager);
+void golibevent_bufferevent_set_eager(struct bufferevent *, bool eager,
+    const struct golibevent_limits *);
 struct golibevent_sent golibevent_bufferevent_send(struct bufferevent *, const uint8_t *p,
     size_t n);
 struct golibevent_sent golibevent_bufferevent_send_buffer(struct bufferevent *,
     struct evbuffer *);
 struct golibevent_result golibevent_bufferevent_setfd(struct golibevent_base *,
     struct bufferevent *, int fd, int options);
+struct golibevent_result golibevent_bufferevent_replacefd(struct golibevent_base *,
+    struct bufferevent *, int fd, int options);
+int golibevent_bufferevent_base_set(struct golibevent_base *, struct bufferevent *);
 struct golibevent_result golibevent_bufferevent_connect(struct golibevent_base *,
     struct bufferevent *, int fd, const struct sockaddr *, int len);
 struct golibevent_result golibevent_bufferevent_trigger(struct bufferevent *, short events,
@@ -253,10 +283,25 @@ struct golibevent_result golibevent_bufferevent_flush(struct bufferevent *, shor
 int golibevent_bufferevent_priority_set(struct bufferevent *, int priority);
 uintptr_t golibevent_bufferevent_lock(struct bufferevent *);
 
+/* ratelim.c */
+struct ev_token_bucket_cfg *golibevent_token_bucket_cfg_new(size_t read_rate,
+    size_t read_burst, size_t write_rate, size_t write_burst, int64_t us);
+int golibevent_bufferevent_set_rate_limit(struct bufferevent *, struct golibevent_limits *,
+    struct ev_token_bucket_cfg *, int64_t tick, bool eager);
+int golibevent_bufferevent_set_rate_limit_group(struct bufferevent *,
+    struct golibevent_limits *, struct golibevent_group *, bool eager);
+int golibevent_bufferevent_decrement(struct bufferevent *, short direction, int64_t n,
+    int64_t burst);
+struct golibevent_group *golibevent_group_new(struct golibevent_base *,
+    const struct ev_token_bucket_cfg *);
+struct bufferevent_rate_limit_group *golibevent_group_c(const struct golibevent_group *);
+void golibevent_group_unref(struct golibevent_group *);
+int golibevent_group_decrement(struct golibevent_group *, short direction, int64_t n,
+    int64_t burst);
+
 /* buffer.c */
 struct golibevent_done golibevent_buffer_free(struct evbuffer *, bool shares,
     struct evbuffer_cb_entry *);
-void golibevent_bufferevent_free(struct bufferevent *);
 struct golibevent_done golibevent_buffer_add(struct evbuffer *, const uint8_t *p, size_t n);
 struct golibevent_done golibevent_buffer_prepend(struct evbuffer *, const uint8_t *p, size_t n);
 struct golibevent_done golibevent_buffer_add_reference(struct evbuffer *, const uint8_t *p,

@@ -184,6 +184,23 @@ func (m FlushMode) String() string {
 	return enumString(int(m), "BEV_NORMAL", "BEV_FLUSH", "BEV_FINISHED")
 }
 
+// FilterResult is what a Filter returns: one of the BEV_* results.
+type FilterResult int
+
+const (
+	// BEV_OK says that the filter has moved something.
+	BEV_OK FilterResult = C.BEV_OK
+	// BEV_NEED_MORE says that the filter can move nothing until there is more input.
+	BEV_NEED_MORE FilterResult = C.BEV_NEED_MORE
+	// BEV_ERROR says that the filter has failed.
+	BEV_ERROR FilterResult = C.BEV_ERROR
+)
+
+// String returns the name of the result, as in "BEV_NEED_MORE".
+func (r FilterResult) String() string {
+	return enumString(int(r), "BEV_OK", "BEV_NEED_MORE", "BEV_ERROR")
+}
+
 // LoopFlags are the EVLOOP_* constants of Base.Loop.
 type LoopFlags int
 

@@ -33,6 +33,10 @@ func TestConstantsPrintTheirNames(t *testing.T) {
 		"BEV_NORMAL":                 libevent.BEV_NORMAL,
 		"BEV_FLUSH":                  libevent.BEV_FLUSH,
 		"BEV_FINISHED":               libevent.BEV_FINISHED,
+		"BEV_OK":                     libevent.BEV_OK,
+		"BEV_NEED_MORE":              libevent.BEV_NEED_MORE,
+		"BEV_ERROR":                  libevent.BEV_ERROR,
+		"0x3":                        libevent.FilterResult(3),
 		"0x7":                        libevent.FlushMode(7),
 		"-0x1":                       libevent.FlushMode(-1),
 		"EVLOOP_ONCE|EVLOOP_NONBLOCK": libevent.EVLOOP_ONCE |

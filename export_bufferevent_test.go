@@ -1,6 +1,9 @@
 package libevent
 
-func init() { Alive["BufferEvent"] = bufferEvents.Len }
+func init() {
+	Alive["BufferEvent"] = bufferEvents.Len
+	Alive["RateLimitGroup"] = func() int { return int(groups.Load()) }
+}
 
 // LiveBufferEvents returns the number of BufferEvents that have not been closed.
 func LiveBufferEvents() int { return bufferEvents.Len() }

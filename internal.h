@@ -47,6 +47,12 @@ struct golibevent_listener {
 	unsigned char running;		/* in its callback */
 };
 
+/* The functions of a filter, which belong to the buffer event that libevent makes of it. */
+struct golibevent_filter {
+	struct event_base *base;
+	void *name;			/* go-pointer's, of the Go filter */
+};
+
 /* The base whose loop this thread is in, or NULL. */
 extern __thread struct golibevent_base *golibevent_loop;
 
@@ -140,6 +146,12 @@ void golibevent_on_buffer_write(struct bufferevent *, void *);
 void golibevent_on_buffer_event(struct bufferevent *, short, void *);
 void golibevent_on_eager_write(struct bufferevent *, void *);
 
+enum bufferevent_filter_result golibevent_on_filter_input(struct evbuffer *,
+    struct evbuffer *, ev_ssize_t, enum bufferevent_flush_mode, void *);
+enum bufferevent_filter_result golibevent_on_filter_output(struct evbuffer *,
+    struct evbuffer *, ev_ssize_t, enum bufferevent_flush_mode, void *);
+void golibevent_on_filter_free(void *);
+
 void golibevent_on_release(const void *, size_t, void *);
 void golibevent_on_segment(const struct evbuffer_file_segment *, int, void *);
 void golibevent_on_buffer_change(struct evbuffer *, const struct evbuffer_cb_info *, void *);
@@ -160,11 +172,18 @@ void golibevent_on_listener_gone(void *handle);
 void golibevent_listener_settle(struct golibevent_listener *);
 void golibevent_listener_pause(struct golibevent_listener *);
 
+/* buffer.c: free a buffer event, now or when the evbuffer that is being changed has been. */
+void golibevent_let_bufferevent_go(struct bufferevent *);
 /* buffer.c: report whether nothing can be added. */
 int golibevent_buffer_end_is_frozen(struct evbuffer *);
 
+/* bufferevent.c: let bev, which is locked, be eager or not. */
+void golibevent_bufferevent_let_eager(struct bufferevent *, bool eager);
 /* bufferevent.c: for the trampoline of eager ones. */
 int golibevent_bufferevent_above_low(struct bufferevent *);
+
+/* ratelim.c: take away what limits the rate of bev, which is about to go. */
+void golibevent_bufferevent_unlimit(struct bufferevent *, struct golibevent_limits *);
 
 /* util.c */
 int golibevent_pipe(int ends[2]);

@@ -28,7 +28,7 @@ suppressions=$PWD/tools/valgrind.supp
 # valgrind runs one thread at a time, thirty times as slow: of the tests those that make,
 # move and free things in all ways, and none that lets threads work against a clock or
 # moves megabytes.
-chosen='TestEager|TestBufferEventTransfer|TestReadWriteReturns|TestLeave|TestCloseInOwnCallback|TestOnce'
+chosen='TestEager|TestFilterCloseOfTheBase|TestFilterLeavesUnderlying|TestRateLimitsLeaveNothing|TestBufferEventTransfer|TestReadWriteReturns|TestLeave|TestCloseInOwnCallback|TestOnce'
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
