@@ -53,6 +53,23 @@ test: deps-test
 	$(call each,$(NESTED),$(TEST) -race ./...)
 	$(call each,$(FOREIGN),$(MAKE) --no-print-directory test)
 
+# It writes what fails below internal/difftest/testdata/fuzz, where go test runs it.
+FUZZTIME ?= 30s
+FUZZERS := FuzzEvents FuzzBuffer FuzzBufferEvent FuzzEager
+
+.PHONY: fuzz
+fuzz: deps-test
+	@set -e; [ "$$(uname)" = Linux ] || { echo 'fuzz: skipped, this is not Linux'; exit 0; }; \
+	for fuzzer in $(FUZZERS); do echo "== $$fuzzer"; \
+		$(GO) test -run '^$$' -fuzz "^$$fuzzer\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10s \
+			-parallel 2 ./internal/difftest; \
+	done
+
+# How long the fuzzers take to find faults that are planted in a copy of the source.
+.PHONY: fuzz-bites
+fuzz-bites: deps-test
+	tools/bites.sh
+
 .PHONY: bench
 bench: deps-bench
 	$(MAKE) -C bench bench

@@ -8,27 +8,11 @@
 #include "difftest.h"
 
 #define NBUFFERS 3
-#define MOST (255 * 67)
 #define MAX_EXTENTS 4
 
 static struct evbuffer *buffers[NBUFFERS];
 static uint8_t data[MOST + 1];
 static int64_t references;
-
-/* Returns how much: mostly little, at times some chunks. */
-static size_t
-size(void)
-{
-	unsigned n = next();
-
-	switch (n % 8) {
-	case 6:
-		return n * 7;
-	case 7:
-		return n * 67;
-	}
-	return n / 4;
-}
 
 static struct evbuffer **
 slot(unsigned i)
@@ -78,7 +62,7 @@ show(unsigned i)
 static void
 do_add(unsigned i, bool front)
 {
-	size_t n = size();
+	size_t n = golibevent_diff_size();
 	int rc;
 
 	golibevent_diff_fill(data, n, n);
@@ -138,7 +122,7 @@ static void
 do_remove_buffer(unsigned i)
 {
 	unsigned j = next();
-	size_t n = size();
+	size_t n = golibevent_diff_size();
 	int rc = 0, err = EINVAL;
 
 	if (*slot(i) != *slot(j)) {
@@ -153,7 +137,7 @@ do_remove_buffer(unsigned i)
 static void
 do_drain(unsigned i)
 {
-	size_t n = size();
+	size_t n = golibevent_diff_size();
 	int rc = evbuffer_drain(*slot(i), n);
 
 	SAY("drain", n, permission(rc));
@@ -163,7 +147,7 @@ do_drain(unsigned i)
 static void
 do_read(unsigned i)
 {
-	size_t n = size();
+	size_t n = golibevent_diff_size();
 	int rc = 0, err = 0;
 
 	if (n > 0) {
@@ -178,7 +162,7 @@ do_read(unsigned i)
 static void
 do_copyout(unsigned i)
 {
-	size_t start = size(), n = size();
+	size_t start = golibevent_diff_size(), n = golibevent_diff_size();
 	struct evbuffer_ptr at;
 	int64_t rc = 0;
 	int err = EINVAL;
@@ -195,7 +179,7 @@ static void
 do_pullup(unsigned i)
 {
 	bool everything = next() % 4 == 0;
-	size_t n = everything ? evbuffer_get_length(*slot(i)) : size();
+	size_t n = everything ? evbuffer_get_length(*slot(i)) : golibevent_diff_size();
 	const void *p = NULL;
 	int err = EINVAL;
 
@@ -210,7 +194,7 @@ do_pullup(unsigned i)
 static void
 do_expand(unsigned i)
 {
-	size_t n = size();
+	size_t n = golibevent_diff_size();
 
 	SAY("expand", n, evbuffer_expand(*slot(i), n) == -1 ? ENOMEM : 0);
 	show(i);
@@ -220,7 +204,7 @@ do_expand(unsigned i)
 static void
 do_reserve(unsigned i)
 {
-	size_t n = size();
+	size_t n = golibevent_diff_size();
 	int extents = next() % 6, want = next() % 6, got = 0, err = 0, k;
 	struct evbuffer_iovec vec[MAX_EXTENTS + 2] = {{NULL, 0}};
 
@@ -254,8 +238,8 @@ do_reserve(unsigned i)
 static void
 do_search(unsigned i)
 {
-	size_t n = next() % 6, start = size();
-	int end = next() % 2 == 0 ? -1 : (int)size(), err = 0;
+	size_t n = next() % 6, start = golibevent_diff_size();
+	int end = next() % 2 == 0 ? -1 : (int)golibevent_diff_size(), err = 0;
 	struct evbuffer_ptr from, to, found = {.pos = -1};
 
 	golibevent_diff_fill(data, n, next());
@@ -273,7 +257,7 @@ do_search(unsigned i)
 static void
 do_search_eol(unsigned i)
 {
-	size_t start = size(), n = 0;
+	size_t start = golibevent_diff_size(), n = 0;
 	unsigned style = next() % 6;
 	struct evbuffer_ptr from, found = {.pos = -1};
 	int err = EINVAL;
@@ -309,7 +293,7 @@ do_readline(unsigned i)
 static void
 do_peek(unsigned i)
 {
-	size_t start = size(), n = size();
+	size_t start = golibevent_diff_size(), n = golibevent_diff_size();
 	struct evbuffer_ptr from;
 	struct evbuffer_iovec vec[2048];
 	int chunks, k;
@@ -346,7 +330,7 @@ do_freeze(unsigned i)
 static void
 do_reference(unsigned i)
 {
-	size_t n = size();
+	size_t n = golibevent_diff_size();
 	int64_t id = references++;
 	uint8_t *p = malloc(n + 1);
 	int rc;
@@ -366,7 +350,7 @@ do_transfer(unsigned i, bool out)
 {
 	static const unsigned fds[2][2] = {{1, 4}, {0, 5}};
 	int fd = golibevent_diff_descriptor(fds[out][next() % 2]);
-	int max = next() % 4 == 0 ? -1 : (int)size(), n = 0, err = 0;
+	int max = next() % 4 == 0 ? -1 : (int)golibevent_diff_size(), n = 0, err = 0;
 
 	if (max != 0 && (!out || evbuffer_get_length(*slot(i)) > 0)) {
 		errno = 0;
@@ -387,7 +371,7 @@ do_write(void)
 {
 	static const unsigned fds[2] = {0, 5};
 	int fd = golibevent_diff_descriptor(fds[next() % 2]);
-	size_t n = size();
+	size_t n = golibevent_diff_size();
 	int64_t rc;
 
 	golibevent_diff_fill(data, n, n);

@@ -40,20 +40,6 @@ static bool looping;
 
 static int step(void);
 
-static size_t
-size(void)
-{
-	unsigned n = next();
-
-	switch (n % 8) {
-	case 6:
-		return n * 7;
-	case 7:
-		return n * 67;
-	}
-	return n / 4;
-}
-
 static int64_t
 id(const struct bev *b)
 {
@@ -146,7 +132,7 @@ on_event(struct bufferevent *bev, short what, void *arg)
 static void
 do_write(struct bev *b, bool to_output)
 {
-	size_t n = size();
+	size_t n = golibevent_diff_size();
 	int err = CLOSED;
 
 	if (!b->closed) {
@@ -162,7 +148,7 @@ do_write(struct bev *b, bool to_output)
 static void
 do_read(struct bev *b)
 {
-	size_t n = size(), got = 0;
+	size_t n = golibevent_diff_size(), got = 0;
 	int err = CLOSED;
 
 	if (!b->closed) {
@@ -184,7 +170,7 @@ do_read(struct bev *b)
 static void
 do_drain(struct bev *b, bool output)
 {
-	size_t n = size();
+	size_t n = golibevent_diff_size();
 	int err = CLOSED;
 
 	if (!b->closed)
@@ -196,7 +182,7 @@ do_drain(struct bev *b, bool output)
 static void
 do_prepend(struct bev *b)
 {
-	size_t n = size();
+	size_t n = golibevent_diff_size();
 	int err = CLOSED;
 
 	golibevent_diff_fill(data, n, n);
@@ -272,7 +258,7 @@ static void
 do_set_watermark(struct bev *b)
 {
 	short which = next() % 8;
-	size_t low = size(), high = next() % 2 == 0 ? size() : 0;
+	size_t low = golibevent_diff_size(), high = next() % 2 == 0 ? golibevent_diff_size() : 0;
 	int err = EINVAL;
 
 	if (which != 0 && (which & ~DIRECTIONS) == 0 && !(high > 0 && low > high)) {
@@ -408,7 +394,7 @@ static void
 do_set_max(struct bev *b)
 {
 	unsigned which = next() % 2;
-	size_t n = size();
+	size_t n = golibevent_diff_size();
 	int err = CLOSED;
 
 	if (!b->closed)
@@ -452,13 +438,13 @@ do_peer(unsigned op)
 		SAY("peer_shutdown", 0);
 		break;
 	case 1: case 2: case 3:
-		n = size();
+		n = golibevent_diff_size();
 		rc = read(fd, data, n);
 		rc = rc < 0 ? 0 : rc;
 		SAY("peer_read", rc, golibevent_diff_sum(data, rc));
 		break;
 	default:
-		n = size();
+		n = golibevent_diff_size();
 		golibevent_diff_fill(data, n, n);
 		rc = write(fd, data, n);
 		SAY("peer_write", rc < 0 ? 0 : rc);

@@ -13,14 +13,18 @@
 
 struct golibevent_diff_clock golibevent_diff_clock;
 
+int golibevent_diff_gettime(clockid_t, struct timespec *) __asm__("clock_gettime");
+int golibevent_diff_gettimeofday(struct timeval *, void *) __asm__("gettimeofday");
+int golibevent_diff_epoll_wait(int, struct epoll_event *, int, int) __asm__("epoll_wait");
+
 static int
-golibevent_diff_wait(int epfd, struct epoll_event *events, int max, int timeout)
+real_wait(int epfd, struct epoll_event *events, int max, int timeout)
 {
 	return syscall(SYS_epoll_pwait, epfd, events, max, timeout, NULL, 8);
 }
 
 int
-clock_gettime(clockid_t id, struct timespec *ts)
+golibevent_diff_gettime(clockid_t id, struct timespec *ts)
 {
 	if (!golibevent_diff_clock.on)
 		return syscall(SYS_clock_gettime, id, ts);
@@ -30,7 +34,7 @@ clock_gettime(clockid_t id, struct timespec *ts)
 }
 
 int
-gettimeofday(struct timeval *restrict tv, void *restrict tz)
+golibevent_diff_gettimeofday(struct timeval *tv, void *tz)
 {
 	if (!golibevent_diff_clock.on)
 		return syscall(SYS_gettimeofday, tv, tz);
@@ -41,13 +45,15 @@ gettimeofday(struct timeval *restrict tv, void *restrict tz)
 
 /* Nobody else does anything while a program runs: what is not ready will not be. */
 int
-epoll_wait(int epfd, struct epoll_event *events, int max, int timeout)
+golibevent_diff_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout)
 {
 	int n;
 
 	if (!golibevent_diff_clock.on)
-		return golibevent_diff_wait(epfd, events, max, timeout);
-	n = golibevent_diff_wait(epfd, events, max, 0);
+		return real_wait(epfd, events, max, timeout);
+	if (++golibevent_diff_clock.passes > 1 << 16 && golibevent_diff_clock.waits != NULL)
+		event_base_loopbreak(golibevent_diff_clock.waits);
+	n = real_wait(epfd, events, max, 0);
 	if (n != 0 || timeout == 0)
 		return n;
 	if (timeout > 0)

@@ -58,6 +58,20 @@ golibevent_diff_say(const char *word, const int64_t *numbers, size_t n)
 	log->p[log->n++] = '\n';
 }
 
+size_t
+golibevent_diff_size(void)
+{
+	unsigned n = next();
+
+	switch (n % 8) {
+	case 6:
+		return n * 7;
+	case 7:
+		return n * 67;
+	}
+	return n / 4;
+}
+
 /* The same as in Go: eight bytes at a time, because much is summed. */
 int64_t
 golibevent_diff_sum(const void *data, size_t n)
@@ -108,6 +122,7 @@ golibevent_diff_begin(const uint8_t *program, size_t n)
 	golibevent_diff_tape.end = program + n;
 	golibevent_diff_log.n = 0;
 	golibevent_diff_clock.us = 1000000;
+	golibevent_diff_clock.passes = 0;
 	golibevent_diff_clock.waits = NULL;
 	golibevent_diff_clock.on = true;
 }

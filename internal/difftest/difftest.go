@@ -46,6 +46,12 @@ func BufferEvent(program []byte) []byte {
 	return log()
 }
 
+// Eager is Events for FuzzEager.
+func Eager(program []byte) []byte {
+	C.golibevent_diff_eager(bytes(program), C.size_t(len(program)))
+	return log()
+}
+
 func bytes(p []byte) *C.uint8_t { return (*C.uint8_t)(unsafe.SliceData(p)) }
 
 func log() []byte {

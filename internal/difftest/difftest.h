@@ -46,6 +46,10 @@ void golibevent_diff_say(const char *word, const int64_t *numbers, size_t n);
 #define SAY(word, ...) golibevent_diff_say((word), (const int64_t[]){__VA_ARGS__}, \
     LENGTH(((const int64_t[]){__VA_ARGS__})))
 
+/* Takes a number of bytes from the tape: mostly little, at times some chunks. */
+size_t golibevent_diff_size(void);
+#define MOST (255 * 67)
+
 /* Stands for bytes in the log. */
 int64_t golibevent_diff_sum(const void *, size_t);
 
@@ -60,6 +64,7 @@ void golibevent_diff_fill(uint8_t *, size_t n, unsigned seed);
 extern struct golibevent_diff_clock {
 	bool on;
 	int64_t us;
+	int passes;		/* of loops; a loop that goes round in vain is broken, too */
 	struct event_base *waits;
 } golibevent_diff_clock;
 #define WALL_CLOCK 1000000000	/* the wall clock's lead, in seconds */
@@ -74,5 +79,6 @@ void golibevent_diff_end(void);
 void golibevent_diff_events(const uint8_t *, size_t n);
 void golibevent_diff_buffer(const uint8_t *, size_t n);
 void golibevent_diff_bufferevent(const uint8_t *, size_t n);
+void golibevent_diff_eager(const uint8_t *, size_t n);
 
 #endif
