@@ -101,12 +101,14 @@ callback(struct bev *b, int kind, int what)
 static void
 on_read(struct bufferevent *bev, void *arg)
 {
+	(void)bev;
 	callback(arg, ON_READ, 0);
 }
 
 static void
 on_write(struct bufferevent *bev, void *arg)
 {
+	(void)bev;
 	callback(arg, ON_WRITE, 0);
 }
 
@@ -116,6 +118,7 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	int err = errno;
 	struct bev *b = arg;
 
+	(void)bev;
 	b->err = 0;
 	if (what & BEV_EVENT_ERROR)
 		b->err = err != 0 ? err : EIO;

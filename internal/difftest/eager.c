@@ -67,18 +67,24 @@ callback(int kind, int what)
 static void
 on_read(struct bufferevent *b, void *arg)
 {
+	(void)b;
+	(void)arg;
 	callback(ON_READ, 0);
 }
 
 static void
 on_write(struct bufferevent *b, void *arg)
 {
+	(void)b;
+	(void)arg;
 	callback(ON_WRITE, 0);
 }
 
 static void
 on_event(struct bufferevent *b, short what, void *arg)
 {
+	(void)b;
+	(void)arg;
 	callback(ON_EVENT, what);
 }
 
