@@ -58,19 +58,26 @@ func (m *bufferEventMachine) makeAll() {
 	}
 }
 
-func (m *bufferEventMachine) setCallbacks(i, which int) {
-	var read, write func(*libevent.BufferEvent)
-	var event func(*libevent.BufferEvent, libevent.BufferEvents)
+// callbacks returns those of which, nil for the others; each calls call.
+func callbacks(which int, call func(kind int, what libevent.BufferEvents)) (
+	read, write func(*libevent.BufferEvent), event func(*libevent.BufferEvent, libevent.BufferEvents),
+) {
 	if which&onRead != 0 {
-		read = func(*libevent.BufferEvent) { m.callback(i, onRead, 0) }
+		read = func(*libevent.BufferEvent) { call(onRead, 0) }
 	}
 	if which&onWrite != 0 {
-		write = func(*libevent.BufferEvent) { m.callback(i, onWrite, 0) }
+		write = func(*libevent.BufferEvent) { call(onWrite, 0) }
 	}
 	if which&onEvent != 0 {
-		event = func(_ *libevent.BufferEvent, what libevent.BufferEvents) { m.callback(i, onEvent, what) }
+		event = func(_ *libevent.BufferEvent, what libevent.BufferEvents) { call(onEvent, what) }
 	}
-	m.bevs[i].SetCallbacks(read, write, event)
+	return read, write, event
+}
+
+func (m *bufferEventMachine) setCallbacks(i, which int) {
+	m.bevs[i].SetCallbacks(callbacks(which, func(kind int, what libevent.BufferEvents) {
+		m.callback(i, kind, what)
+	}))
 }
 
 // callback does what the tape says.

@@ -49,20 +49,7 @@ func (m *eagerMachine) callback(kind int, what libevent.BufferEvents) {
 	}
 }
 
-func (m *eagerMachine) setCallbacks(which int) {
-	var read, write func(*libevent.BufferEvent)
-	var event func(*libevent.BufferEvent, libevent.BufferEvents)
-	if which&onRead != 0 {
-		read = func(*libevent.BufferEvent) { m.callback(onRead, 0) }
-	}
-	if which&onWrite != 0 {
-		write = func(*libevent.BufferEvent) { m.callback(onWrite, 0) }
-	}
-	if which&onEvent != 0 {
-		event = func(_ *libevent.BufferEvent, what libevent.BufferEvents) { m.callback(onEvent, what) }
-	}
-	m.bev.SetCallbacks(read, write, event)
-}
+func (m *eagerMachine) setCallbacks(which int) { m.bev.SetCallbacks(callbacks(which, m.callback)) }
 
 // loop runs the loop until nothing is left to do, and tells what has come to the peer.
 func (m *eagerMachine) loop() {
