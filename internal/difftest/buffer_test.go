@@ -247,4 +247,4 @@ func runBuffer(program []byte) (inGo, inC []byte) {
 // FuzzBuffer runs programs of buffers, with references and descriptors.
 func FuzzBuffer(f *testing.F) { fuzz(f, runBuffer) }
 
-func TestBuffer(t *testing.T) { random(t, runBuffer) }
+func TestRandomBuffer(t *testing.T) { random(t, runBuffer) }

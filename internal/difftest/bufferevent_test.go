@@ -305,4 +305,4 @@ func runBufferEvent(program []byte) (inGo, inC []byte) {
 // FuzzBufferEvent runs programs of bufferevents: pairs and sockets.
 func FuzzBufferEvent(f *testing.F) { fuzz(f, runBufferEvent) }
 
-func TestBufferEvent(t *testing.T) { random(t, runBufferEvent) }
+func TestRandomBufferEvent(t *testing.T) { random(t, runBufferEvent) }

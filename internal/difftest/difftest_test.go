@@ -136,7 +136,11 @@ func fuzz(f *testing.F, run func(program []byte) (inGo, inC []byte)) {
 func random(t *testing.T, run func(program []byte) (inGo, inC []byte)) {
 	rng := rand.New(rand.NewPCG(*seed, 0))
 	program := make([]byte, longest)
-	for range *programs {
+	n := *programs
+	if testing.Short() {
+		n /= 10
+	}
+	for range n {
 		p := program[:rng.IntN(longest)]
 		for i := range p {
 			p[i] = byte(rng.Uint32())

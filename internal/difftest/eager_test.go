@@ -152,4 +152,4 @@ func runEager(program []byte) (inGo, inC []byte) {
 // FuzzEager holds an eager BufferEvent against libevent's, in what SetEager promises.
 func FuzzEager(f *testing.F) { fuzz(f, runEager) }
 
-func TestEager(t *testing.T) { random(t, runEager) }
+func TestRandomEager(t *testing.T) { random(t, runEager) }

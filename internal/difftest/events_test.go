@@ -307,4 +307,4 @@ func runEvents(program []byte) (inGo, inC []byte) {
 // FuzzEvents runs programs of events on several descriptors and bases.
 func FuzzEvents(f *testing.F) { fuzz(f, runEvents) }
 
-func TestEvents(t *testing.T) { random(t, runEvents) }
+func TestRandomEvents(t *testing.T) { random(t, runEvents) }
