@@ -60,11 +60,7 @@ FUZZERS := FuzzEvents FuzzBuffer FuzzBufferEvent FuzzEager
 
 .PHONY: fuzz
 fuzz: deps-test
-	@set -e; [ "$$(uname)" = Linux ] || { echo 'fuzz: skipped, this is not Linux'; exit 0; }; \
-	for fuzzer in $(FUZZERS); do echo "== $$fuzzer"; \
-		$(GO) test -run '^$$' -fuzz "^$$fuzzer\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10s \
-			-parallel 2 ./internal/difftest; \
-	done
+	@tools/fuzz.sh $(FUZZTIME) $(FUZZERS)
 
 # How long the fuzzers take to find faults that are planted in a copy of the source.
 .PHONY: fuzz-bites

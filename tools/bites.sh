@@ -55,7 +55,7 @@ fault drain-one-less FuzzBuffer buffer.c '/^golibevent_buffer_drain/,/^}/s/evbuf
 fault cleanup-forgotten FuzzBuffer buffer.go '/^func (buf \*Buffer) finishIO/,/^}/s/_, _ = buf.finish(op, done, nil)//'
 fault end-of-line-kept FuzzBuffer buffer.c 's/evbuffer_drain(buf, n + eol)/evbuffer_drain(buf, n + (eol > 0))/'
 fault watermarks-swapped FuzzBufferEvent bufferevent.go 's/C.short(events), C.size_t(low), C.size_t(high)/C.short(events), C.size_t(high), C.size_t(low)/'
-fault view-drains-one-more FuzzBufferEvent view.go 's/bev.view.drained += C.size_t(n)/bev.view.drained += C.size_t(n) + 1/'
+fault view-drains-one-more FuzzEager view.go 's/bev.view.drained += C.size_t(n)/bev.view.drained += C.size_t(n) + 1/'
 fault queue-broken FuzzBufferEvent bufferevent.c 's/change.quiet = .*/change.quiet = 1;/'
 fault events-joined FuzzBufferEvent callbacks.c 's/GOLIBEVENT_EVENT, what, errno/GOLIBEVENT_EVENT, what | BEV_EVENT_EOF, errno/'
 fault written-twice FuzzEager bufferevent.c 's/evbuffer_add(bev->output, p + sent.n, n - sent.n)/evbuffer_add(bev->output, p, n)/;s/(size_t)sent.n < n)/sent.n >= 0)/'

@@ -6,7 +6,6 @@
  * has happened. One that is closed by a callback inside a call of its own goes with that
  * call, as in Go. Filters would be more rows of make_all.
  */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,7 +15,6 @@
 #include "difftest.h"
 
 #define NBEVS 5
-#define MOST (255 * 67)
 #define DIRECTIONS (EV_READ | EV_WRITE)
 
 /* What callbacks there are. */
@@ -27,15 +25,17 @@
 struct bev {
 	struct bufferevent *bev;
 	unsigned inside;	/* calls */
-	int err, ended, why;	/* of the last event, and of the one that ended reading */
+	int err;		/* of the last event */
+	int ended;		/* the event that ended reading */
 	int callbacks;
 	bool pair, closed;
 };
 
 static struct bev bevs[NBEVS];
 static struct event_base *base;
-static uint8_t data[MOST];
+static uint8_t data[1 << 20];	/* the longest line, too */
 static unsigned depth;		/* of callbacks */
+static struct bev *current;	/* whose callback runs, or NULL */
 static bool looping;
 
 static int step(void);
@@ -85,14 +85,21 @@ close_bev(struct bev *b)
 static void
 callback(struct bev *b, int kind, int what)
 {
+	struct bev *outer = current;
+	int mixed = BEV_EVENT_EOF | BEV_EVENT_TIMEOUT | BEV_EVENT_CONNECTED;
 	unsigned n;
 
-	SAY("callback", id(b), kind, what, b->err, evbuffer_get_length(bufferevent_get_input(b->bev)),
+	/* Of events that are joined the last says what errno is, if only by chance. */
+	SAY("callback", id(b), kind, what,
+	    kind != ON_EVENT || (what & mixed && what & BEV_EVENT_ERROR) ? 0 : b->err,
+	    evbuffer_get_length(bufferevent_get_input(b->bev)),
 	    evbuffer_get_length(bufferevent_get_output(b->bev)));
 	depth++;
+	current = b;
 	for (n = next() % 4; n > 0 && step(); n--)
 		;
 	depth--;
+	current = outer;
 	if (over())
 		close_bev(b);
 	SAY("returns", id(b));
@@ -124,10 +131,8 @@ on_event(struct bufferevent *bev, short what, void *arg)
 		b->err = err != 0 ? err : EIO;
 	else if (what & BEV_EVENT_TIMEOUT)
 		b->err = ETIMEDOUT;
-	if (what & BEV_EVENT_READING && what & (BEV_EVENT_EOF | BEV_EVENT_ERROR)) {
+	if (what & BEV_EVENT_READING && what & (BEV_EVENT_EOF | BEV_EVENT_ERROR))
 		b->ended = what;
-		b->why = b->err;
-	}
 	if (b->callbacks & ON_EVENT)
 		callback(b, ON_EVENT, what);
 }
@@ -162,7 +167,7 @@ do_read(struct bev *b)
 		if (n > 0 && got == 0) {
 			err = EAGAIN;
 			if (b->ended & BEV_EVENT_ERROR)
-				err = b->why;
+				err = EIO;
 			else if (b->ended & BEV_EVENT_EOF)
 				err = END;
 		}
@@ -215,19 +220,25 @@ do_look(struct bev *b)
 	    bufferevent_get_priority(b->bev));
 }
 
+/* Not evbuffer_readln, which drains twice: of a read event whose timeout is due but not
+ * told yet libevent would watch the timeout alone after once, and all after twice. */
 static void
 do_line(struct bev *b)
 {
-	size_t n = 0;
-	char *line;
+	struct evbuffer_ptr end;
+	size_t n = 0, eol = 0;
 	int err = CLOSED;
 
 	if (!b->closed) {
-		line = evbuffer_readln(bufferevent_get_input(b->bev), &n, EVBUFFER_EOL_LF);
-		err = line == NULL ? EAGAIN : 0;
-		n = line == NULL ? 0 : n;
-		memcpy(data, line != NULL ? line : "", n);
-		free(line);
+		end = evbuffer_search_eol(bufferevent_get_input(b->bev), NULL, &eol,
+		    EVBUFFER_EOL_LF);
+		err = EAGAIN;
+		if (end.pos >= 0) {
+			n = end.pos;
+			evbuffer_copyout(bufferevent_get_input(b->bev), data, n);
+			evbuffer_drain(bufferevent_get_input(b->bev), n + eol);
+			err = 0;
+		}
 	}
 	SAY("line", id(b), n, err, golibevent_diff_sum(data, n));
 }
@@ -307,6 +318,7 @@ do_flush(struct bev *b)
 		err = CLOSED;
 		if (!b->closed) {
 			enter(b);
+			errno = 0;
 			err = bufferevent_flush(b->bev, which, mode) == -1 ? ENOTCONN : 0;
 			leave(b);
 		}
@@ -425,7 +437,7 @@ do_loop(void)
 		rc = event_base_loop(base, flag) == -1 ? errno : 0;
 		looping = false;
 	}
-	SAY("looped", rc, event_base_got_break(base));
+	SAY("looped", rc, event_base_got_break(base), golibevent_diff_clock.us);
 }
 
 static void
@@ -459,8 +471,10 @@ static int
 step(void)
 {
 	unsigned op = next() % 32;
-	struct bev *b = &bevs[next() % NBEVS];
+	struct bev *b;
+	unsigned i = next();
 
+	b = i >= 128 && current != NULL ? current : &bevs[i % NBEVS];
 	if (over())
 		return 0;
 	switch (op) {

@@ -3,6 +3,7 @@
 package difftest_test
 
 import (
+	"errors"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ type bufferEventMachine struct {
 	bevs [5]*libevent.BufferEvent
 
 	depth   int // of callbacks
+	current int // whose callback runs
 	looping bool
 }
 
@@ -83,12 +85,21 @@ func (m *bufferEventMachine) setCallbacks(i, which int) {
 // callback does what the tape says.
 func (m *bufferEventMachine) callback(i, kind int, what libevent.BufferEvents) {
 	bev := m.bevs[i]
-	m.say("callback", int64(i), int64(kind), int64(what), number(bev.Err()),
+	const mixed = libevent.BEV_EVENT_EOF | libevent.BEV_EVENT_TIMEOUT | libevent.BEV_EVENT_CONNECTED
+	var why int64
+	// Of events that are joined the last says what errno is, if only by chance.
+	if kind == onEvent && (what&mixed == 0 || what&libevent.BEV_EVENT_ERROR == 0) {
+		why = number(bev.Err())
+	}
+	m.say("callback", int64(i), int64(kind), int64(what), why,
 		int64(bev.Input().Len()), int64(bev.Output().Len()))
+	outer := m.current
+	m.current = i
 	m.depth++
 	for n := m.next() % 4; n > 0 && m.step(); n-- {
 	}
 	m.depth--
+	m.current = outer
 	if m.over() {
 		_ = bev.Close()
 	}
@@ -119,7 +130,7 @@ func (m *bufferEventMachine) loop() {
 	m.looping = true
 	err := m.base.Loop(flags)
 	m.looping = outer
-	m.say("looped", number(err), truth(m.base.GotBreak()))
+	m.say("looped", number(err), truth(m.base.GotBreak()), difftest.Now())
 }
 
 func (m *bufferEventMachine) peer(op int) {
@@ -145,7 +156,11 @@ func (m *bufferEventMachine) peer(op int) {
 
 // step does what comes next, if anything does.
 func (m *bufferEventMachine) step() bool {
-	op, i := m.next()%32, m.next()%5
+	op, i := m.next()%32, m.next()
+	if i >= 128 && m.depth > 0 {
+		i = m.current
+	}
+	i %= 5
 	if m.over() {
 		return false
 	}
@@ -181,6 +196,9 @@ func (m *bufferEventMachine) move(bev *libevent.BufferEvent, id int64, op int) {
 	case 12, 13:
 		p := make([]byte, m.size())
 		n, err := bev.Read(p)
+		if e := (*libevent.Error)(nil); errors.As(err, &e) && !errors.Is(err, libevent.ErrClosed) {
+			err = syscall.EIO
+		}
 		m.say("read", id, int64(len(p)), int64(n), number(err), sum(p[:n]))
 	case 14, 15:
 		output := op == 15 && m.next()%2 != 0

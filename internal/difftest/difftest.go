@@ -67,8 +67,8 @@ func Finish() { C.golibevent_diff_end() }
 // Advance moves the clock, in microseconds.
 func Advance(us int64) { C.golibevent_diff_clock.us += C.int64_t(us) }
 
-// Wall returns what the wall clock shows, in microseconds.
-func Wall() int64 { return int64(C.golibevent_diff_clock.us) + C.WALL_CLOCK*1000000 }
+// Now returns what the clock shows, in microseconds.
+func Now() int64 { return int64(C.golibevent_diff_clock.us) }
 
 // Descriptor returns the number of a program's descriptor: 0-1 and 2-3 are socket pairs, 4
 // and 5 the ends of a pipe. They last until Finish.

@@ -50,8 +50,12 @@ func (t *tape) next() int {
 // over reports whether the program is over: callbacks then end what they belong to.
 func (t *tape) over() bool { return len(t.program) == 0 }
 
-// say adds a line to the log.
+// say adds a line to the log. A log without end is of a loop that has none, and that the
+// program has left nothing for: it ends with a panic.
 func (t *tape) say(word string, numbers ...int64) {
+	if len(t.log) > 1<<20 {
+		panic("the program goes on without end")
+	}
 	t.log = append(t.log, word...)
 	for _, n := range numbers {
 		t.log = append(t.log, ' ')

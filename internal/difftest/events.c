@@ -458,7 +458,7 @@ do_loop(struct base *b)
 		b->failure = 0;
 	}
 	SAY("looped", b - bases, rc, b->base != NULL ? event_base_got_exit(b->base) : 0,
-	    b->base != NULL ? event_base_got_break(b->base) : 0);
+	    b->base != NULL ? event_base_got_break(b->base) : 0, golibevent_diff_clock.us);
 }
 
 static void

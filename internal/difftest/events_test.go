@@ -179,7 +179,8 @@ func (m *eventMachine) loop(i int) {
 	difftest.Wait(b.Pointer())
 	err := b.Loop(flags)
 	m.looping = outer
-	m.say("looped", int64(i), number(err), truth(b.GotExit()), truth(b.GotBreak()))
+	m.say("looped", int64(i), number(err), truth(b.GotExit()), truth(b.GotBreak()),
+		difftest.Now())
 }
 
 func (m *eventMachine) loopExit(i int) {
