@@ -303,14 +303,7 @@ var callbackKinds = []struct {
 		must(t, b.Post(fn))
 		return nil
 	}},
-	{"read", func(t *testing.T, b *libevent.Base, fn func()) []any {
-		left, right := bevTwo(t, b, false, 0)
-		right.SetCallbacks(func(bev *libevent.BufferEvent) { _ = bev.Close(); fn() }, nil, nil)
-		must(t, right.Enable(libevent.EV_READ))
-		_, err := left.WriteString("x")
-		must(t, err)
-		return []any{left, right}
-	}},
+	{"read", func(t *testing.T, b *libevent.Base, fn func()) []any { return readOnce(t, b, false, fn) }},
 	{"write", func(t *testing.T, b *libevent.Base, fn func()) []any {
 		left, right := bevTwo(t, b, false, 0)
 		left.SetCallbacks(nil, func(bev *libevent.BufferEvent) { _ = bev.Close(); fn() }, nil)
@@ -325,14 +318,7 @@ var callbackKinds = []struct {
 		must(t, left.Close())
 		return []any{left, right}
 	}},
-	{"pair", func(t *testing.T, b *libevent.Base, fn func()) []any {
-		left, right := bevTwo(t, b, true, 0)
-		right.SetCallbacks(func(bev *libevent.BufferEvent) { _ = bev.Close(); fn() }, nil, nil)
-		must(t, right.Enable(libevent.EV_READ))
-		_, err := left.WriteString("x")
-		must(t, err)
-		return []any{left, right}
-	}},
+	{"pair", func(t *testing.T, b *libevent.Base, fn func()) []any { return readOnce(t, b, true, fn) }},
 	{"accept", func(t *testing.T, b *libevent.Base, fn func()) []any {
 		ln := listen(t, b, usual, func(ln *libevent.Listener, fd int, _ netip.AddrPort) {
 			_ = syscall.Close(fd)
@@ -354,6 +340,16 @@ var callbackKinds = []struct {
 		must(t, b.Post(func() { _ = left.Close(); _ = right.Close() }))
 		return []any{left, right}
 	}},
+}
+
+// readOnce has fn called when something has been read.
+func readOnce(t *testing.T, b *libevent.Base, pair bool, fn func()) []any {
+	left, right := bevTwo(t, b, pair, 0)
+	right.SetCallbacks(func(bev *libevent.BufferEvent) { _ = bev.Close(); fn() }, nil, nil)
+	must(t, right.Enable(libevent.EV_READ))
+	_, err := left.WriteString("x")
+	must(t, err)
+	return []any{left, right}
 }
 
 // eventOnce is a callback that leaves after fn.
@@ -440,6 +436,7 @@ func TestGoexitInEveryCallback(t *testing.T) {
 
 // A BufferEvent and a listener can be closed in every state, from the loop and off it.
 func TestCloseInEveryState(t *testing.T) {
+	needsNoDebugMode(t)
 	var ln net.Listener
 	connect := func(t *testing.T, b *libevent.Base, options libevent.BufferEventOptions) *libevent.BufferEvent {
 		bev := bevNew(t, b, -1, options|bevOwn)

@@ -5,6 +5,7 @@ package faults_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime"
 	"syscall"
@@ -22,7 +23,15 @@ type events = libevent.Events
 const patience = 10 * time.Second
 
 func TestMain(m *testing.M) {
-	os.Exit(ctest.Balanced(m.Run))
+	os.Exit(ctest.Balanced(func() int {
+		// libevent has something to say about every fault.
+		if err := libevent.SetLogger(slog.New(slog.DiscardHandler)); err != nil {
+			panic(err)
+		}
+		status := m.Run()
+		_ = libevent.SetLogger(nil)
+		return status
+	}))
 }
 
 // must ends the test unless err is nil.
