@@ -326,10 +326,7 @@ func connections(b *libevent.Base, eager bool) error {
 		if err != nil {
 			return nil, err
 		}
-		if err := bev.SetEager(eager); err != nil {
-			return nil, err
-		}
-		return bev, bev.SetTimeouts(200*time.Millisecond, 0)
+		return bev, errors.Join(bev.SetEager(eager), bev.SetTimeouts(time.Second, 0))
 	}
 	ended := func(bev *libevent.BufferEvent, what libevent.BufferEvents) {
 		switch {
@@ -367,7 +364,7 @@ func connections(b *libevent.Base, eager bool) error {
 	}
 	var ln *libevent.Listener
 	var err error
-	path := "@" + fmt.Sprintf("libevent-faults-%d", syscall.Getpid())
+	path := fmt.Sprintf("@libevent-faults-%d", syscall.Getpid())
 	if eager {
 		ln, err = b.ListenUnix(path, libevent.LEV_OPT_CLOSE_ON_FREE, 0, accept)
 	} else {
