@@ -874,3 +874,24 @@ func ExampleBufferCallback() {
 	fmt.Println(total)
 	// Output: 7
 }
+
+func ExampleBufferCallbackInfo() {
+	buf, err := libevent.NewBuffer()
+	if err != nil {
+		panic(err)
+	}
+	defer buf.Close()
+	_, err = buf.AddCallback(func(_ *libevent.Buffer, info libevent.BufferCallbackInfo) {
+		fmt.Printf("%d bytes, %d more, %d less\n", info.OrigSize, info.Added, info.Deleted)
+	})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Fprint(buf, "a line\n")
+	if _, err := buf.ReadLine(libevent.EVBUFFER_EOL_LF); err != nil {
+		panic(err)
+	}
+	// Output:
+	// 0 bytes, 7 more, 0 less
+	// 7 bytes, 0 more, 7 less
+}

@@ -661,3 +661,22 @@ func ExampleFileSegment() {
 	fmt.Printf("%s\n", buf.Bytes())
 	// Output: a body
 }
+
+func ExampleFileSegmentFlags() {
+	fmt.Println(libevent.EVBUF_FS_DISABLE_SENDFILE | libevent.EVBUF_FS_DISABLE_LOCKING)
+	// Output: EVBUF_FS_DISABLE_SENDFILE|EVBUF_FS_DISABLE_LOCKING
+}
+
+func ExampleBufferFlags() {
+	buf, err := libevent.NewBuffer()
+	if err != nil {
+		panic(err)
+	}
+	defer buf.Close()
+	flags := libevent.EVBUFFER_FLAG_DRAINS_TO_FD
+	if err := buf.SetFlags(flags); err != nil {
+		panic(err)
+	}
+	fmt.Println(flags)
+	// Output: EVBUFFER_FLAG_DRAINS_TO_FD
+}
