@@ -115,7 +115,7 @@ fmt: bin/gofumpt
 # In this order: what takes long comes last.
 .PHONY: check
 check: check-fmt check-vet check-staticcheck check-lint check-cover check-c check-minimum \
-	check-backends check-asan check-cgocheck check-valgrind
+	check-backends check-asan check-cgocheck check-valgrind fuzz
 	@echo 'check: all is well'
 
 .PHONY: check-fmt

@@ -397,11 +397,13 @@ func (bev *BufferEvent) setCallbacks() {
 //     where libevent takes two calls and 4096 bytes.
 //
 // The callbacks come as without it, in the same order and with the same watermarks; that
-// of what was sent at once comes from the loop too, and so do errors. It is off at first.
-// While EV_WRITE is disabled, or a connect is under way, it does nothing; nor with a
-// descriptor that is no socket, while the rate is limited, and, with BEV_OPT_THREADSAFE,
-// for WriteBuffer from another BufferEvent's buffer. It sends nothing at once while Output
-// has callbacks, which are to see it. In a loop that C runs it reads as libevent does.
+// of what was sent at once comes from the loop too, and so do errors. What was sent while
+// no loop ran is told before what the loop then reads. It is off at first.
+//
+// It does nothing while EV_WRITE is disabled, a connect is under way or the rate is
+// limited, with a descriptor that is no socket, and, with BEV_OPT_THREADSAFE, for
+// WriteBuffer from another BufferEvent's buffer. It sends nothing at once while Output has
+// callbacks, which are to see it. In a loop that C runs it reads as libevent does.
 //
 // It returns ENOTSUP for one of a pair, for a filter, and, unless it is to be off, for
 // what a filter is on top of.
