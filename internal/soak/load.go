@@ -179,13 +179,13 @@ func mix(d time.Duration) (err error) {
 		time.Sleep(d / samples)
 		resident = append(resident, measure().resident)
 	}
-	err = <-load
+	// What the loop counts is to be read when it has ended.
+	err = errors.Join(<-load, l.close())
 	fmt.Printf("   %d connections, %d timers, %d posts, %d signals; resident KiB:", s.accepted.Load(), timers, posts, signals)
 	for _, r := range resident {
 		fmt.Print(" ", r>>10)
 	}
 	fmt.Println()
-	err = errors.Join(err, l.close())
 	early, late := resident[settles:2*settles], resident[samples-settles:]
 	if grown := mean(late) - mean(early); grown > grows && d >= enough {
 		err = errors.Join(err, fmt.Errorf("what is resident has grown by %d bytes", grown))
