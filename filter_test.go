@@ -16,8 +16,6 @@ import (
 	"github.com/go-libevent/libevent"
 )
 
-const filterAnywhere = bevThreadsafe | bevDefer | bevUnlock
-
 // filterNew makes a filter, which the base frees.
 func filterNew(t testing.TB, bev *libevent.BufferEvent, input, output libevent.Filter, options libevent.BufferEventOptions) *libevent.BufferEvent {
 	t.Helper()
@@ -97,7 +95,7 @@ func filterEverywhere(t *testing.T, fn func(t *testing.T, b *libevent.Base, firs
 	t.Helper()
 	for _, under := range filterUnder {
 		for _, options := range bevOptions {
-			if options&bevThreadsafe != 0 && options != filterAnywhere {
+			if options&bevThreadsafe != 0 && options != fromAnywhere {
 				continue
 			}
 			t.Run(under.name+"/"+options.String(), func(t *testing.T) {
@@ -876,9 +874,9 @@ func TestFilterArguments(t *testing.T) {
 		{0, bevThreadsafe, syscall.EINVAL},
 		{bevThreadsafe, bevThreadsafe, syscall.EINVAL},
 		{bevThreadsafe | bevDefer, bevThreadsafe | bevDefer, syscall.EINVAL},
-		{filterAnywhere, bevThreadsafe, nil},
-		{filterAnywhere, filterAnywhere, nil},
-		{filterAnywhere, 0, nil},
+		{fromAnywhere, bevThreadsafe, nil},
+		{fromAnywhere, fromAnywhere, nil},
+		{fromAnywhere, 0, nil},
 		{bevThreadsafe, bevDefer, nil},
 		{0, bevUnlock, syscall.EINVAL},
 		{0, 1 << 7, syscall.EINVAL},
@@ -932,7 +930,7 @@ func TestFilterCloseOfTheBase(t *testing.T) {
 			top, own := first, libevent.BufferEventOptions(i)&bevOwn
 			for range i % 4 {
 				o := options | own
-				if options != filterAnywhere {
+				if options != fromAnywhere {
 					o &^= bevThreadsafe
 				}
 				top = filterNew(t, top, filterPass, nil, o)
@@ -1014,12 +1012,12 @@ func TestFilterElsewhere(t *testing.T) {
 				go func() {
 					defer wg.Done()
 					for i := range rounds(200) {
-						one, two, err := bevTwoOf(b, pair, filterAnywhere|bevOwn)
+						one, two, err := bevTwoOf(b, pair, fromAnywhere|bevOwn)
 						if err != nil {
 							t.Error(err)
 							return
 						}
-						options := filterAnywhere | bevOwn*libevent.BufferEventOptions(i%2)
+						options := fromAnywhere | bevOwn*libevent.BufferEventOptions(i%2)
 						left, err := one.NewFilter(filterNarrow, filterWiden, options)
 						if err != nil {
 							t.Error(err)

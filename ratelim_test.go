@@ -681,7 +681,7 @@ func TestRateLimitElsewhere(t *testing.T) {
 		go func() {
 			defer wg.Done()
 			for i := range rounds(200) {
-				left, right, err := bevTwoOf(b, false, filterAnywhere|bevOwn)
+				left, right, err := bevTwoOf(b, false, fromAnywhere|bevOwn)
 				if err != nil {
 					t.Error(err)
 					return
