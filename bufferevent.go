@@ -84,11 +84,7 @@ type BufferEvent struct {
 
 	callbacks atomic.Pointer[bufferEventCallbacks]
 	view      *C.struct_golibevent_view // in a read callback; see view.go
-	shared    *sharing                  // of one of a pair, or with BEV_OPT_THREADSAFE
-	filter    *filter                   // of a filter
-	above     atomic.Pointer[filter]    // the filter on top of it
-	limits    C.struct_golibevent_limits
-	limit     atomic.Pointer[TokenBucketConfig]
+	extra     atomic.Pointer[bufferEventExtra]
 
 	uses  uint32  // without a lock, written by every call: misuse shows in the race detector
 	last  outcome // the last event
@@ -105,11 +101,20 @@ const (
 	eagerWatched // the output has callbacks, which are to see what is sent
 )
 
-// sharing is what a BufferEvent has that is not alone.
+// bufferEventExtra is what few BufferEvents need.
+type bufferEventExtra struct {
+	sharing
+	partner *BufferEvent           // the other one of a pair
+	filter  *filter                // of a filter
+	above   atomic.Pointer[filter] // the filter on top of it
+	limit   atomic.Pointer[TokenBucketConfig]
+	limits  *C.struct_golibevent_limits // C's part of that
+}
+
+// sharing is what there is to a lock.
 type sharing struct {
-	partner *BufferEvent   // the other one of a pair
-	holder  atomic.Uintptr // the thread that holds the lock
-	held    atomic.Int32   // how often
+	holder atomic.Uintptr // the thread that holds the lock
+	held   atomic.Int32   // how often
 }
 
 type bufferEventCallbacks struct {
@@ -208,13 +213,9 @@ func (b *Base) NewBufferEventPair(options BufferEventOptions) (first, second *Bu
 		first.abandon()
 		return nil, nil, opError(op, err)
 	}
-	for _, bev := range []*BufferEvent{first, second} {
-		if bev.shared == nil {
-			bev.shared = new(sharing)
-		}
-		bev.options |= unviewed
-	}
-	first.shared.partner, second.shared.partner = second, first
+	first.options |= unviewed
+	second.options |= unviewed
+	first.more().partner, second.more().partner = second, first
 	first.adopt(pair.bev[0])
 	second.adopt(pair.bev[1])
 	return first, second, nil
@@ -232,9 +233,6 @@ func checkBufferEventOptions(options BufferEventOptions) error {
 // follows is adopt or abandon.
 func (b *Base) reserveBufferEvent(op string, options BufferEventOptions) (*BufferEvent, error) {
 	bev := &BufferEvent{base: b, options: uint32(options)}
-	if bev.has(BEV_OPT_THREADSAFE) {
-		bev.shared = new(sharing)
-	}
 	bev.callbacks.Store(&noCallbacks)
 	bev.handle = bufferEvents.Put(bev)
 	if bev.handle == 0 {
@@ -270,11 +268,40 @@ func (bev *BufferEvent) has(option BufferEventOptions) bool {
 	return BufferEventOptions(bev.options)&option != 0
 }
 
-// paired says whether the BufferEvent is one of a pair.
-func (bev *BufferEvent) paired() bool { return bev.shared != nil && bev.shared.partner != nil }
+// more returns what few BufferEvents need.
+func (bev *BufferEvent) more() *bufferEventExtra {
+	if bev.extra.Load() == nil {
+		bev.extra.CompareAndSwap(nil, &bufferEventExtra{limits: new(C.struct_golibevent_limits)})
+	}
+	return bev.extra.Load()
+}
+
+// partner returns the other one of a pair, or nil.
+func (bev *BufferEvent) partner() *BufferEvent {
+	if extra := bev.extra.Load(); extra != nil {
+		return extra.partner
+	}
+	return nil
+}
+
+// filter returns what a filter is, or nil.
+func (bev *BufferEvent) filter() *filter {
+	if extra := bev.extra.Load(); extra != nil {
+		return extra.filter
+	}
+	return nil
+}
+
+// above returns the filter on top of the BufferEvent, or nil.
+func (bev *BufferEvent) above() *filter {
+	if extra := bev.extra.Load(); extra != nil {
+		return extra.above.Load()
+	}
+	return nil
+}
 
 // isSocket says whether the BufferEvent is neither one of a pair nor a filter.
-func (bev *BufferEvent) isSocket() bool { return !bev.paired() && bev.filter == nil }
+func (bev *BufferEvent) isSocket() bool { return bev.partner() == nil && bev.filter() == nil }
 
 // enter begins a call into C for op. If it returns nil the caller must leave.
 func (bev *BufferEvent) enter(op string) error {
@@ -301,11 +328,11 @@ func (bev *BufferEvent) leave() {
 
 // free frees the C part when the BufferEvent is closed and no call is inside.
 func (bev *BufferEvent) free() {
-	r := C.golibevent_bufferevent_free(bev.c, &bev.limits)
+	r := C.golibevent_bufferevent_free(bev.c, bev.limits())
 	bev.input.unwatch()
 	bev.output.unwatch()
-	if bev.filter != nil {
-		bev.filter.uncover()
+	if f := bev.filter(); f != nil {
+		f.uncover()
 	}
 	bev.base.children.Remove(&bev.node)
 	endCall(r.released, r.panicked)
@@ -333,7 +360,7 @@ func (bev *BufferEvent) Close() error {
 		return nil
 	}
 	bufferEvents.Delete(bev.handle)
-	if f := bev.above.Load(); f != nil {
+	if f := bev.above(); f != nil {
 		_ = f.bev.Close()
 	}
 	if bev.view != nil {
@@ -378,7 +405,7 @@ func (bev *BufferEvent) Callbacks() (read, write func(*BufferEvent), event func(
 // setCallbacks tells C which callbacks there are. C calls for events in any case: that
 // is how Err learns of them. Those that a filter has set stay.
 func (bev *BufferEvent) setCallbacks() {
-	if f := bev.above.Load(); f != nil && !f.bev.closed() {
+	if f := bev.above(); f != nil && !f.bev.closed() {
 		return
 	}
 	callbacks := bev.callbacks.Load()
@@ -409,7 +436,7 @@ func (bev *BufferEvent) setCallbacks() {
 // what a filter is on top of.
 func (bev *BufferEvent) SetEager(on bool) error {
 	const op = "bufferevent_setcb"
-	if !bev.isSocket() || (on && bev.above.Load() != nil) {
+	if !bev.isSocket() || (on && bev.above() != nil) {
 		return opError(op, syscall.ENOTSUP)
 	}
 	if err := bev.enter(op); err != nil {
@@ -427,7 +454,7 @@ func (bev *BufferEvent) setEager(on bool) {
 		bev.eager.And(^uint32(eagerOn))
 	}
 	bev.setCallbacks()
-	C.golibevent_bufferevent_set_eager(bev.c, C.bool(on), &bev.limits)
+	C.golibevent_bufferevent_set_eager(bev.c, C.bool(on), bev.limits())
 }
 
 // Eager reports what SetEager has set. It is safe from any goroutine.
@@ -849,7 +876,7 @@ func (bev *BufferEvent) SetFD(fd int) error {
 // Wraps: bufferevent_replacefd
 func (bev *BufferEvent) ReplaceFD(fd int) error {
 	const op = "bufferevent_replacefd"
-	if bev.filter != nil {
+	if bev.filter() != nil {
 		return opError(op, syscall.ENOTSUP)
 	}
 	return bev.changeFD(op, fd, func(fd C.int) (C.struct_golibevent_result, error) {
@@ -863,15 +890,15 @@ func (bev *BufferEvent) changeFD(op string, fd int, change func(C.int) (C.struct
 	switch {
 	case fd < -1 || fd > maxInt32:
 		return opError(op, syscall.EBADF)
-	case bev.paired():
+	case bev.partner() != nil:
 		return opError(op, syscall.ENOTSUP)
 	}
 	if err := bev.enter(op); err != nil {
 		return err
 	}
 	defer bev.leave()
-	if bev.filter != nil {
-		return bev.filter.underlying.SetFD(fd)
+	if f := bev.filter(); f != nil {
+		return f.underlying.SetFD(fd)
 	}
 	bev.forget()
 	r, err := change(C.int(fd))
@@ -921,7 +948,7 @@ func (bev *BufferEvent) SetBase(b *Base) error {
 	}
 	err := error(syscall.EBUSY)
 	bev.life.Alone(func() {
-		if bev.above.Load() != nil || bev.limits.ever != 0 {
+		if limits := bev.limits(); bev.above() != nil || (limits != nil && limits.ever != 0) {
 			return
 		}
 		var rc C.int
@@ -1106,10 +1133,11 @@ func (bev *BufferEvent) MaxSingleWrite() int {
 //
 // Wraps: bufferevent_pair_get_partner
 func (bev *BufferEvent) Partner() *BufferEvent {
-	if !bev.paired() || bev.closed() || bev.shared.partner.closed() {
+	partner := bev.partner()
+	if partner == nil || partner.closed() || bev.closed() {
 		return nil
 	}
-	return bev.shared.partner
+	return partner
 }
 
 // Base returns the base that the BufferEvent was made on. It is safe from any goroutine.
@@ -1145,10 +1173,11 @@ func (bev *BufferEvent) Lock() error {
 	runtime.LockOSThread()
 	thread := C.golibevent_bufferevent_lock(bev.c)
 	// Read first, so that the race detector learns who held it before.
-	if bev.shared.holder.Load() != uintptr(thread) {
-		bev.shared.holder.Store(uintptr(thread))
+	lock := &bev.more().sharing
+	if lock.holder.Load() != uintptr(thread) {
+		lock.holder.Store(uintptr(thread))
 	}
-	bev.shared.held.Add(1)
+	lock.held.Add(1)
 	return nil
 }
 
@@ -1157,11 +1186,12 @@ func (bev *BufferEvent) Lock() error {
 //
 // Wraps: bufferevent_unlock
 func (bev *BufferEvent) Unlock() error {
-	if bev.shared == nil || bev.shared.holder.Load() != uintptr(C.golibevent_thread()) {
+	extra := bev.extra.Load()
+	if extra == nil || extra.holder.Load() != uintptr(C.golibevent_thread()) {
 		return opError("bufferevent_unlock", syscall.EPERM)
 	}
-	if bev.shared.held.Add(-1) == 0 {
-		bev.shared.holder.Store(0)
+	if extra.held.Add(-1) == 0 {
+		extra.holder.Store(0)
 	}
 	C.bufferevent_unlock(bev.c)
 	runtime.UnlockOSThread()
@@ -1254,7 +1284,7 @@ func (bev *BufferEvent) tell(kind C.int, what BufferEvents, errno syscall.Errno)
 	case C.GOLIBEVENT_READ:
 		if callbacks.read != nil {
 			callbacks.read(bev)
-			if bev.filter != nil && !bev.closed() {
+			if bev.filter() != nil && !bev.closed() {
 				C.golibevent_bufferevent_unstick(bev.c)
 			}
 		}

@@ -81,21 +81,21 @@ func (bev *BufferEvent) NewFilter(input, output Filter, options BufferEventOptio
 		return nil, err
 	}
 	f := &filter{bev: top, underlying: bev, functions: [2]Filter{input, output}}
-	if !bev.above.CompareAndSwap(nil, f) {
+	if !bev.more().above.CompareAndSwap(nil, f) {
 		top.abandon()
 		return nil, opError(op, syscall.EBUSY)
 	}
 	if bev.Eager() {
 		bev.setEager(false)
 	}
-	top.filter = f
+	top.more().filter = f
 	top.options |= unviewed
 	name := pointer.Save(f)
 	made := C.golibevent_bufferevent_filter_new(bev.c, input != nil, output != nil,
 		C.int(options), C.uintptr_t(top.handle), name)
 	if made.bev == nil {
 		pointer.Unref(name)
-		bev.above.Store(nil)
+		bev.more().above.Store(nil)
 		top.abandon()
 		bev.setCallbacks()
 		endCall(made.r.released, made.r.panicked)
@@ -118,10 +118,11 @@ func (bev *BufferEvent) NewFilter(input, output Filter, options BufferEventOptio
 //
 // Wraps: bufferevent_get_underlying
 func (bev *BufferEvent) Underlying() *BufferEvent {
-	if bev.filter == nil || bev.closed() {
+	f := bev.filter()
+	if f == nil || bev.closed() {
 		return nil
 	}
-	return bev.filter.underlying
+	return f.underlying
 }
 
 // serve calls one of the functions, with C's buffers.
@@ -162,4 +163,4 @@ func (f *filter) uncover() {
 
 // gone is told that C has finished with the filter. Until then another one must not be
 // in its place, whose callbacks C would take.
-func (f *filter) gone() { f.underlying.above.CompareAndSwap(f, nil) }
+func (f *filter) gone() { f.underlying.more().above.CompareAndSwap(f, nil) }

@@ -193,7 +193,7 @@ golibevent_bufferevent_set_rate_limit_group(struct bufferevent *bev,
 void
 golibevent_bufferevent_unlimit(struct bufferevent *bev, struct golibevent_limits *limits)
 {
-	if (limits->cfg == NULL && limits->group == NULL)
+	if (limits == NULL || (limits->cfg == NULL && limits->group == NULL))
 		return;
 	bufferevent_lock(bev);
 	/* It would go on reading and writing when the limits are gone. */

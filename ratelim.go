@@ -121,12 +121,28 @@ func (bev *BufferEvent) SetRateLimit(cfg *TokenBucketConfig) error {
 			return opError("ev_token_bucket_cfg_new", err)
 		}
 	}
-	rc, err := C.golibevent_bufferevent_set_rate_limit(bev.c, &bev.limits, c, tick, C.bool(bev.Eager()))
+	rc, err := C.golibevent_bufferevent_set_rate_limit(bev.c, bev.more().limits, c, tick, C.bool(bev.Eager()))
 	if rc == -1 {
 		C.ev_token_bucket_cfg_free(c)
 		return opError(op, err)
 	}
-	bev.limit.Store(limit)
+	bev.more().limit.Store(limit)
+	return nil
+}
+
+// limit returns what SetRateLimit has set, or nil.
+func (bev *BufferEvent) limit() *TokenBucketConfig {
+	if extra := bev.extra.Load(); extra != nil {
+		return extra.limit.Load()
+	}
+	return nil
+}
+
+// limits returns C's part of that, or nil if there never was any.
+func (bev *BufferEvent) limits() *C.struct_golibevent_limits {
+	if extra := bev.extra.Load(); extra != nil {
+		return extra.limits
+	}
 	return nil
 }
 
@@ -135,7 +151,7 @@ func (bev *BufferEvent) SetRateLimit(cfg *TokenBucketConfig) error {
 //
 // Wraps: bufferevent_get_token_bucket_cfg
 func (bev *BufferEvent) RateLimit() (TokenBucketConfig, bool) {
-	if limit := bev.limit.Load(); limit != nil {
+	if limit := bev.limit(); limit != nil {
 		return *limit, true
 	}
 	return TokenBucketConfig{}, false
@@ -171,7 +187,7 @@ func (bev *BufferEvent) SetRateLimitGroup(g *RateLimitGroup) error {
 		defer g.leave()
 		c = g.c
 	}
-	rc, err := C.golibevent_bufferevent_set_rate_limit_group(bev.c, &bev.limits, c, C.bool(bev.Eager()))
+	rc, err := C.golibevent_bufferevent_set_rate_limit_group(bev.c, bev.more().limits, c, C.bool(bev.Eager()))
 	if rc == -1 {
 		return opError(op, err)
 	}
@@ -247,7 +263,7 @@ func (bev *BufferEvent) decrement(op string, direction C.short, n int) error {
 		return err
 	}
 	defer bev.leave()
-	limit := bev.limit.Load()
+	limit := bev.limit()
 	if limit == nil {
 		return opError(op, syscall.EINVAL)
 	}
