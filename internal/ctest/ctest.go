@@ -7,6 +7,7 @@ package ctest
 #define _GNU_SOURCE
 #include <errno.h>
 #include <malloc.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <event2/buffer.h>
@@ -17,13 +18,34 @@ static int64_t blocks, bytes;
 // Counts down to the allocation that fails; 0 is none.
 static int64_t countdown;
 
-static void
-count(const void *p, int sign)
+// Stands before each block: what was asked for. The size that malloc gives can be another
+// one the next time.
+union header {
+	size_t n;
+	max_align_t align;
+};
+
+// Counts a block, which may be NULL, and returns what is in it.
+static void *
+count(union header *h, int sign)
 {
-	if (p == NULL)
-		return;
+	if (h == NULL)
+		return NULL;
 	__atomic_fetch_add(&blocks, sign, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&bytes, sign * (int64_t)malloc_usable_size((void *)p), __ATOMIC_RELAXED);
+	__atomic_fetch_add(&bytes, sign * (int64_t)h->n, __ATOMIC_RELAXED);
+	return h + 1;
+}
+
+// Counts what was given out no more and returns its block; NULL of NULL.
+static union header *
+uncount(void *p)
+{
+	union header *h = p;
+
+	if (h == NULL)
+		return NULL;
+	count(--h, -1);
+	return h;
 }
 
 static int
@@ -37,32 +59,31 @@ fails(void)
 }
 
 static void *
-counting_malloc(size_t n)
-{
-	void *p = fails() ? NULL : malloc(n);
-
-	count(p, 1);
-	return p;
-}
-
-static void *
 counting_realloc(void *old, size_t n)
 {
-	void *p;
+	union header *h, *before;
 
 	if (fails())
 		return NULL;
-	count(old, -1);
-	p = realloc(old, n);
-	count(p != NULL ? p : old, 1);
-	return p;
+	before = uncount(old);
+	if ((h = realloc(before, sizeof(*h) + n)) == NULL) {
+		count(before, 1);
+		return NULL;
+	}
+	h->n = n;
+	return count(h, 1);
+}
+
+static void *
+counting_malloc(size_t n)
+{
+	return counting_realloc(NULL, n);
 }
 
 static void
 counting_free(void *p)
 {
-	count(p, -1);
-	free(p);
+	free(uncount(p));
 }
 
 // A result, for cgo's code for a function with neither that nor arguments draws a
