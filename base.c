@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/select.h>
 #include "internal.h"
+#include <event2/event_struct.h>
 
 __thread struct golibevent_base *golibevent_loop;
 
@@ -14,6 +15,16 @@ golibevent_forget_calls(void)
 	struct golibevent_call *call = &golibevent_call;
 
 	*call = (struct golibevent_call){.first = call->first, .last = call->last};
+}
+
+/*
+ * Reports whether the library that runs lays out an event as the headers did that the
+ * binding was built with, which reads members of it. The library tells the size alone.
+ */
+int
+golibevent_fits(void)
+{
+	return event_get_struct_event_size() == sizeof(struct event);
 }
 
 /* Turns libevent's locking on. It must come before the first base. */

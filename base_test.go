@@ -7,6 +7,8 @@ import (
 	"io"
 	"math"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -1632,5 +1634,28 @@ func TestBaseFlagsOfLibevent22(t *testing.T) {
 		if err == nil {
 			_ = b.Close()
 		}
+	}
+}
+
+func init() { children["nothing"] = func() int { return 0 } }
+
+// A library whose events are not those of the headers ends the program at once, and says
+// why: the binding would read what is not there.
+func TestLibraryThatDoesNotFit(t *testing.T) {
+	if runtime.GOOS != "linux" || asanEnabled {
+		t.Skip("a library cannot be put before libevent")
+	}
+	dir := t.TempDir()
+	source, library := filepath.Join(dir, "other.c"), filepath.Join(dir, "other.so")
+	const other = "#include <stddef.h>\nsize_t event_get_struct_event_size(void) { return 8; }\n"
+	must(t, os.WriteFile(source, []byte(other), 0o600))
+	if out, err := exec.Command("cc", "-shared", "-fPIC", "-o", library, source).CombinedOutput(); err != nil {
+		t.Skipf("cc: %v: %s", err, out)
+	}
+	cmd := child("nothing")
+	cmd.Env = append(cmd.Env, "LD_PRELOAD="+library)
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "panic: libevent: built with the headers of "+libevent.HeaderVersion()) {
+		t.Errorf("the child ends with %v and prints\n%s", err, out)
 	}
 }

@@ -191,6 +191,7 @@ struct golibevent_limits {
 #define GOLIBEVENT_OUTPUT 1
 
 /* base.c */
+int golibevent_fits(void);
 int golibevent_use_threads(void);
 int golibevent_enable_lock_debugging(void);
 void golibevent_forget_calls(void);

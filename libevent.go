@@ -61,6 +61,10 @@ import "sync"
 
 // libevent's locks exist only if this runs before the first base is made.
 func init() {
+	if C.golibevent_fits() == 0 {
+		panic("libevent: built with the headers of " + HeaderVersion() + ", whose events are not those of the library " +
+			Version() + ": build the program again")
+	}
 	if C.golibevent_use_threads() == -1 {
 		panic("libevent: evthread_use_pthreads failed")
 	}
