@@ -692,6 +692,20 @@ golibevent_buffer_add_cb(struct evbuffer *buf, uintptr_t handle)
 	return entry;
 }
 
+/*
+ * Takes entry away from buf, which is somebody else's. Inside a call or a callback buf may be
+ * in the midst of going through its entries, and this may be the next: it stays then,
+ * disabled, and goes with buf.
+ */
+void
+golibevent_buffer_remove_cb(struct evbuffer *buf, struct evbuffer_cb_entry *entry)
+{
+	if (golibevent_call.calls > 0 || golibevent_call.changing > 0)
+		evbuffer_cb_clear_flags(buf, entry, EVBUFFER_CB_ENABLED);
+	else
+		evbuffer_remove_cb_entry(buf, entry);
+}
+
 /* Locks buf and returns the caller's thread. */
 uintptr_t
 golibevent_buffer_lock(struct evbuffer *buf)

@@ -3,6 +3,7 @@ package libevent
 /*
 #include "callbacks.h"
 #cgo nocallback golibevent_buffer_add_cb
+#cgo nocallback golibevent_buffer_remove_cb
 #cgo nocallback evbuffer_cb_set_flags
 #cgo nocallback evbuffer_cb_clear_flags
 */
@@ -183,7 +184,7 @@ func (buf *Buffer) unwatch() {
 	w.list = nil
 	w.mu.Unlock()
 	if buf.has(bufferBorrowed) {
-		C.evbuffer_cb_clear_flags(buf.c, w.entry, C.EVBUFFER_CB_ENABLED)
+		C.golibevent_buffer_remove_cb(buf.c, w.entry)
 	}
 }
 

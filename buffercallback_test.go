@@ -477,6 +477,65 @@ func TestBufferCallbackOfBorrowed(t *testing.T) {
 	told(t, "the closed one", theirs)
 }
 
+// TestBufferCallbackLeavesBorrowed leaves nothing in C's evbuffer when the borrowed Buffer
+// is closed, so often as that may be.
+func TestBufferCallbackLeavesBorrowed(t *testing.T) {
+	buf := newBuffer(t)
+	blocks, size := ctest.Allocated()
+	for range 10 {
+		borrowed, err := libevent.BufferFromPointer(buf.Pointer())
+		must(t, err)
+		addCallback(t, borrowed, func(*libevent.Buffer, bufferInfo) { t.Error("called") }).Remove()
+		addCallback(t, borrowed, func(*libevent.Buffer, bufferInfo) { t.Error("called") })
+		must(t, borrowed.Close())
+	}
+	if b, s := ctest.Allocated(); b != blocks || s != size {
+		t.Errorf("%d blocks of %d bytes are left", b-blocks, s-size)
+	}
+	write(t, buf, "abc")
+}
+
+// TestBufferCallbackClosesBorrowed closes borrowed Buffers in a callback of each of three
+// on one evbuffer, which is going through its callbacks: those of the others still come.
+func TestBufferCallbackClosesBorrowed(t *testing.T) {
+	for closes := range 3 {
+		for closed := range 3 {
+			buf := newBuffer(t)
+			var borrowed [3]*libevent.Buffer
+			var calls [3]int
+			for i := range borrowed {
+				var err error
+				borrowed[i], err = libevent.BufferFromPointer(buf.Pointer())
+				must(t, err)
+				addCallback(t, borrowed[i], func(*libevent.Buffer, bufferInfo) {
+					calls[i]++
+					if i == closes {
+						must(t, borrowed[closed].Close())
+					}
+				})
+			}
+			write(t, buf, "a")
+			write(t, buf, "b")
+			for i, n := range calls {
+				// The newest is called first.
+				want := 2
+				if i == closed && i < closes {
+					want = 0
+				} else if i == closed {
+					want = 1
+				}
+				if n != want {
+					t.Errorf("callback %d closes %d: callback %d is called %d times, want %d", closes, closed, i, n, want)
+				}
+			}
+			for _, b := range borrowed {
+				must(t, b.Close())
+			}
+			write(t, buf, "c")
+		}
+	}
+}
+
 // TestBufferCallbackDeferred tells in the loop, once, what was done since.
 func TestBufferCallbackDeferred(t *testing.T) {
 	b := newBase(t)

@@ -345,6 +345,7 @@ struct golibevent_done golibevent_file_segment_part(struct evbuffer_file_segment
     bool drains, int64_t offset, int64_t length, struct evbuffer **part, bool *lost);
 struct golibevent_done golibevent_buffer_take(struct evbuffer *, struct evbuffer *part);
 struct evbuffer_cb_entry *golibevent_buffer_add_cb(struct evbuffer *, uintptr_t handle);
+void golibevent_buffer_remove_cb(struct evbuffer *, struct evbuffer_cb_entry *);
 uintptr_t golibevent_buffer_lock(struct evbuffer *);
 
 /* listener.c */

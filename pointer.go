@@ -67,7 +67,8 @@ func (buf *Buffer) Pointer() unsafe.Pointer {
 }
 
 // BufferFromPointer borrows a struct evbuffer * that C owns. Close leaves that alone: it
-// must come before C frees it. A nil pointer is EINVAL.
+// must come before C frees it, and not in a callback that C itself has put there. A nil
+// pointer is EINVAL.
 func BufferFromPointer(buf unsafe.Pointer) (*Buffer, error) {
 	if buf == nil {
 		return nil, opError("evbuffer_new", syscall.EINVAL)
