@@ -5,9 +5,11 @@ package faults
 /*
 #cgo CFLAGS: -Wall -Wextra -Wno-unused-parameter
 #cgo LDFLAGS: -Wl,--wrap=calloc -Wl,--wrap=realloc -Wl,--wrap=malloc -Wl,--wrap=free
+#cgo LDFLAGS: -Wl,--wrap=open_memstream
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
@@ -84,6 +86,15 @@ __wrap_realloc(void *old, size_t n)
 	void *p = fails(MEMORY) ? NULL : __real_realloc(old, n);
 
 	return old == NULL ? counted(p) : p;
+}
+
+// The block is the C library's until the stream is closed, and then the caller's.
+FILE *__real_open_memstream(char **, size_t *);
+
+FILE *
+__wrap_open_memstream(char **text, size_t *n)
+{
+	return fails(MEMORY) ? NULL : counted(__real_open_memstream(text, n));
 }
 
 void
@@ -206,7 +217,7 @@ type Call int
 
 // What can fail.
 const (
-	Memory     Call = C.MEMORY     // calloc and realloc, of the binding's own
+	Memory     Call = C.MEMORY     // calloc, realloc and open_memstream, of the binding's own
 	Descriptor Call = C.DESCRIPTOR // epoll_create, eventfd, pipe, socket
 	Accept     Call = C.ACCEPT     // accept4
 	Watch      Call = C.WATCH      // epoll_ctl

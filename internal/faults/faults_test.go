@@ -103,7 +103,8 @@ type fault struct {
 	// reason is the errno that the session must then report.
 	reason syscall.Errno
 	// silent is how many libevent keeps to itself: when it cannot watch for the socket
-	// to take what was written, only the next write tries again, and the timeouts tell.
+	// to take what was written, or when it has reached its rate limit, only the next write
+	// tries again, and the timeouts tell. How often a limit is reached is up to the clock.
 	silent int
 }
 
@@ -119,7 +120,7 @@ func fromCall(name string, call faults.Call, reason syscall.Errno) fault {
 var all = []fault{
 	{"libevent's memory", func(n int) bool {
 		return ctest.FailAllocation(int64(n)) == 0
-	}, syscall.ENOMEM, 2},
+	}, syscall.ENOMEM, 16},
 	ofCall("memory", faults.Memory, syscall.ENOMEM, 0),
 	ofCall("EMFILE", faults.Descriptor, syscall.EMFILE, 0),
 	ofCall("ENFILE", faults.Descriptor, syscall.ENFILE, 0),
@@ -128,8 +129,8 @@ var all = []fault{
 	ofCall("accept EMFILE", faults.Accept, syscall.EMFILE, 0),
 	ofCall("accept ENFILE", faults.Accept, syscall.ENFILE, 0),
 	ofCall("accept ECONNABORTED", faults.Accept, syscall.ECONNABORTED, 0),
-	ofCall("epoll_ctl ENOMEM", faults.Watch, syscall.ENOMEM, 2),
-	ofCall("epoll_ctl ENOSPC", faults.Watch, syscall.ENOSPC, 2),
+	ofCall("epoll_ctl ENOMEM", faults.Watch, syscall.ENOMEM, 16),
+	ofCall("epoll_ctl ENOSPC", faults.Watch, syscall.ENOSPC, 16),
 	ofCall("epoll_wait EINTR", faults.Wait, syscall.EINTR, 0),
 	ofCall("epoll_wait EINVAL", faults.Wait, syscall.EINVAL, 0),
 	ofCall("EINTR", faults.Transfer, syscall.EINTR, 0),

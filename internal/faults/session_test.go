@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"syscall"
 	"time"
 
@@ -25,9 +26,15 @@ var parts = []struct {
 	fn   func(b *libevent.Base) error
 }{
 	{"buffers", buffers},
+	{"buffer callbacks", bufferCallbacks},
+	{"files", files},
 	{"events", eventsAndTimers},
+	{"walks and finalizers", walks},
 	{"signals", signals},
 	{"pair", pair},
+	{"filters", filters},
+	{"rate limits", rateLimits},
+	{"another base", anotherBase},
 	{"listener", listenerOnSocket},
 	{"connections", func(b *libevent.Base) error { return connections(b, false) }},
 	{"eager connections", func(b *libevent.Base) error { return connections(b, true) }},
@@ -42,9 +49,7 @@ func session() (err error) {
 		}
 	}
 	for _, part := range parts {
-		b, e := libevent.NewWithConfig(&libevent.Config{
-			Avoid: []string{"select"}, Priorities: 3, Flags: libevent.EVENT_BASE_FLAG_PRECISE_TIMER,
-		})
+		b, e := base()
 		if e != nil {
 			keep(part.name, e)
 			continue
@@ -55,6 +60,12 @@ func session() (err error) {
 		}
 	}
 	return err
+}
+
+func base() (*libevent.Base, error) {
+	return libevent.NewWithConfig(&libevent.Config{
+		Avoid: []string{"select"}, Priorities: 3, Flags: libevent.EVENT_BASE_FLAG_PRECISE_TIMER,
+	})
 }
 
 func buffers(*libevent.Base) error {
@@ -128,11 +139,141 @@ func buffers(*libevent.Base) error {
 	return nil
 }
 
+// bufferCallbacks are told of everything, also of what two buffers share.
+func bufferCallbacks(b *libevent.Base) error {
+	buf, err := libevent.NewBuffer()
+	if err != nil {
+		return err
+	}
+	defer buf.Close()
+	borrowed, err := libevent.BufferFromPointer(buf.Pointer())
+	if err != nil {
+		return here(err)
+	}
+	defer borrowed.Close()
+	sharing, err := libevent.NewBuffer()
+	if err != nil {
+		return here(err)
+	}
+	defer sharing.Close()
+	added, deleted := 0, 0
+	for _, of := range []*libevent.Buffer{buf, borrowed, sharing} {
+		cb, err := of.AddCallback(func(_ *libevent.Buffer, info libevent.BufferCallbackInfo) {
+			added += info.Added
+			deleted += info.Deleted
+		})
+		if err != nil {
+			return here(err)
+		}
+		defer cb.Remove()
+	}
+	if err := sharing.DeferCallbacks(b); err != nil {
+		return here(err)
+	}
+	text := bytes.Repeat([]byte("shared "), 1000)
+	if _, err := buf.Write(text); err != nil {
+		return here(err)
+	}
+	if err := sharing.AddBufferReference(buf); err != nil {
+		return here(err)
+	}
+	if got, err := sharing.PullUp(-1); err != nil || !bytes.Equal(got, text) {
+		return here(errors.Join(err, sharing.Close()))
+	}
+	if err := errors.Join(buf.Drain(len(text)), sharing.Drain(len(text))); err != nil {
+		return here(err)
+	}
+	if err := runUntil(b, patience); err != nil {
+		return here(err)
+	}
+	if added != 3*len(text) || deleted != added {
+		return here(errWrong)
+	}
+	return nil
+}
+
+// files go to a socket: their bytes, and they themselves.
+func files(*libevent.Base) error {
+	const name = "doc.go"
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return here(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return here(err)
+	}
+	defer f.Close()
+	fds, err := socketPair()
+	if err != nil {
+		return here(err)
+	}
+	defer syscall.Close(fds[0])
+	defer syscall.Close(fds[1])
+	cleaned := 0
+	for _, flags := range []libevent.FileSegmentFlags{0, libevent.EVBUF_FS_DISABLE_SENDFILE} {
+		if err := file(f, fds[0], flags, &cleaned); err != nil {
+			return err
+		}
+	}
+	want := bytes.Repeat(text, 4)
+	got := make([]byte, len(want)+1)
+	n, err := syscall.Read(fds[1], got)
+	if err != nil {
+		return here(err)
+	}
+	if !bytes.Equal(got[:n], want) || cleaned != 2 {
+		return here(errWrong)
+	}
+	return nil
+}
+
+// file sends f twice, as a segment and as it is.
+func file(f *os.File, fd int, flags libevent.FileSegmentFlags, cleaned *int) error {
+	buf, err := libevent.NewBuffer()
+	if err != nil {
+		return here(err)
+	}
+	defer buf.Close()
+	if err := buf.SetFlags(libevent.EVBUFFER_FLAG_DRAINS_TO_FD); err != nil {
+		return here(err)
+	}
+	seg, err := libevent.NewFileSegment(f, 0, -1, flags)
+	if err != nil {
+		return here(err)
+	}
+	defer seg.Close()
+	if err := seg.AddCleanup(func() { *cleaned++ }); err != nil {
+		return here(err)
+	}
+	if err := buf.AddFileSegment(seg, 0, -1); err != nil {
+		return here(err)
+	}
+	if err := buf.AddFile(f, 0, -1); err != nil {
+		return here(err)
+	}
+	for buf.Len() > 0 {
+		if _, err := buf.WriteFD(fd, -1); err != nil {
+			return here(err)
+		}
+	}
+	return nil
+}
+
+// socketPair makes two sockets that are connected.
+func socketPair() ([2]int, error) {
+	return syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+}
+
 // tasks ends the loop when all have ended, or one has failed.
 type tasks struct {
 	b    *libevent.Base
 	left int
 	err  error
+
+	// When nothing happens for so long, libevent has kept a fault to itself: it does not
+	// tell when it cannot add a timer, nor what a filter meets.
+	patience time.Duration
 }
 
 func (t *tasks) done(err error) {
@@ -147,12 +288,18 @@ func (t *tasks) done(err error) {
 
 // run runs the loop for the tasks.
 func (t *tasks) run() error {
-	err := runUntil(t.b, patience)
+	limit := patience
+	if t.patience > 0 {
+		limit = t.patience
+	}
+	err := runUntil(t.b, limit)
 	switch {
-	case err != nil:
-		return err
 	case t.err != nil:
 		return t.err
+	case t.patience > 0 && t.left > 0 && (err == nil || err == errStalled):
+		return errTimeout
+	case err != nil:
+		return err
 	case t.left > 0:
 		return fmt.Errorf("%d tasks have not ended: %w", t.left, errStalled)
 	}
@@ -163,7 +310,7 @@ func eventsAndTimers(b *libevent.Base) error {
 	if err := b.InitCommonTimeout(time.Millisecond); err != nil {
 		return here(err)
 	}
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	fds, err := socketPair()
 	if err != nil {
 		return here(err)
 	}
@@ -238,6 +385,36 @@ func eventsAndTimers(b *libevent.Base) error {
 	return here(runUntil(b, patience))
 }
 
+// walks looks at all events, and ends them with finalizers.
+func walks(b *libevent.Base) error {
+	finalized := 0
+	for range 3 {
+		ev, err := b.AddTimer(time.Minute, func(events) (events, time.Duration) { return libevent.LEAVE, 0 })
+		if err != nil {
+			return here(err)
+		}
+		defer ev.Close()
+	}
+	var text bytes.Buffer
+	if err := b.DumpEvents(&text); err != nil {
+		return here(err)
+	}
+	seen := 0
+	for ev := range b.Events() {
+		seen++
+		if err := ev.Finalize(func() { finalized++ }); err != nil {
+			return here(err)
+		}
+	}
+	if err := runUntil(b, patience); err != nil {
+		return here(err)
+	}
+	if text.Len() == 0 || seen != 3 || finalized != 3 {
+		return here(errWrong)
+	}
+	return nil
+}
+
 func signals(b *libevent.Base) error {
 	t := &tasks{b: b, left: 2}
 	for range 2 {
@@ -285,6 +462,153 @@ func pair(b *libevent.Base) error {
 		return here(err)
 	}
 	if _, err := first.Write(message); err != nil {
+		return here(err)
+	}
+	return t.run()
+}
+
+// connected makes two BufferEvents whose sockets are connected.
+func connected(t *tasks) (ends [2]*libevent.BufferEvent, err error) {
+	fds, err := socketPair()
+	if err != nil {
+		return ends, err
+	}
+	for i, fd := range fds {
+		if err == nil {
+			ends[i], err = t.b.NewBufferEvent(fd, libevent.BEV_OPT_CLOSE_ON_FREE)
+		}
+		if ends[i] == nil {
+			_ = syscall.Close(fd)
+			continue
+		}
+		ends[i].SetCallbacks(nil, nil, t.ended)
+	}
+	return ends, err
+}
+
+// ended is told of what should not happen.
+func (t *tasks) ended(bev *libevent.BufferEvent, what libevent.BufferEvents) {
+	if what&libevent.BEV_EVENT_ERROR != 0 {
+		t.done(here(bev.Err()))
+	} else {
+		t.done(fmt.Errorf("%v: %w", what, errTimeout))
+	}
+}
+
+// expect has a task done when message has come to bev.
+func (t *tasks) expect(bev *libevent.BufferEvent, message []byte) error {
+	bev.SetCallbacks(func(bev *libevent.BufferEvent) {
+		if bev.Input().Len() < len(message) {
+			return
+		}
+		if got, err := bev.Input().PullUp(-1); err != nil {
+			t.done(here(err))
+		} else if !bytes.Equal(got, message) {
+			t.done(here(errWrong))
+		} else {
+			t.done(nil)
+		}
+	}, nil, t.ended)
+	return bev.Enable(libevent.EV_READ)
+}
+
+// filters turn every byte around on its way out, and back on its way in.
+func filters(b *libevent.Base) error {
+	t := &tasks{b: b, left: 1, patience: time.Second}
+	ends, err := connected(t)
+	if err != nil {
+		return here(err)
+	}
+	turn := func(src, dst *libevent.Buffer, _ int, _ libevent.FlushMode) libevent.FilterResult {
+		p, err := src.PullUp(-1)
+		if err == nil {
+			p = bytes.Clone(p)
+			for i := range p {
+				p[i] ^= 0xff
+			}
+			_, err = dst.Write(p)
+		}
+		if err == nil {
+			err = src.Drain(len(p))
+		}
+		if err != nil {
+			t.done(here(err))
+			return libevent.BEV_ERROR
+		}
+		return libevent.BEV_OK
+	}
+	var tops [2]*libevent.BufferEvent
+	for i, end := range ends {
+		// bufferevent_filter_new does not look whether evbuffer_add_cb has made an entry.
+		spared(func() { tops[i], err = end.NewFilter(turn, turn, libevent.BEV_OPT_CLOSE_ON_FREE) })
+		if err != nil {
+			return here(err)
+		}
+		tops[i].SetCallbacks(nil, nil, t.ended)
+	}
+	message := bytes.Repeat([]byte("filtered "), 1000)
+	if err := t.expect(tops[1], message); err != nil {
+		return here(err)
+	}
+	if _, err := tops[0].Write(message); err != nil {
+		return here(err)
+	}
+	return t.run()
+}
+
+// rateLimits sends more than a tick allows, alone and in a group.
+func rateLimits(b *libevent.Base) error {
+	t := &tasks{b: b, left: 1, patience: time.Second}
+	ends, err := connected(t)
+	if err != nil {
+		return here(err)
+	}
+	limit := libevent.TokenBucketConfig{
+		ReadRate: 4000, ReadBurst: 4000, WriteRate: 4000, WriteBurst: 4000, Tick: time.Millisecond,
+	}
+	g, err := b.NewRateLimitGroup(limit)
+	if err != nil {
+		return here(err)
+	}
+	defer g.Close()
+	for _, end := range ends {
+		if err := errors.Join(end.SetRateLimit(&limit), end.SetRateLimitGroup(g)); err != nil {
+			return here(err)
+		}
+	}
+	message := bytes.Repeat([]byte("limited "), 2000)
+	if err := t.expect(ends[1], message); err != nil {
+		return here(err)
+	}
+	if _, err := ends[0].Write(message); err != nil {
+		return here(err)
+	}
+	return t.run()
+}
+
+// anotherBase gets a BufferEvent, and runs it.
+func anotherBase(b *libevent.Base) (err error) {
+	other, err := base()
+	if err != nil {
+		return here(err)
+	}
+	defer func() { err = errors.Join(err, other.Close()) }()
+	t := &tasks{b: b, left: 1, patience: time.Second}
+	ends, err := connected(t)
+	if err != nil {
+		return here(err)
+	}
+	for _, end := range ends {
+		if err := end.SetBase(other); err != nil {
+			return here(err)
+		}
+	}
+	t.b = other
+	message := []byte("elsewhere")
+	if err := t.expect(ends[1], message); err != nil {
+		return here(err)
+	}
+	if _, err := ends[0].Write(message); err != nil {
 		return here(err)
 	}
 	return t.run()
