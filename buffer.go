@@ -520,8 +520,14 @@ func (buf *Buffer) RemoveBuffer(dst *Buffer, n int) (int, error) {
 	if buf.has(bufferFiles) && n < int(C.evbuffer_get_length(buf.c)) {
 		return 0, opError(op, syscall.ENOTSUP)
 	}
-	done, err := C.golibevent_buffer_remove_buffer(buf.c, dst.c, C.size_t(n), C.bool(dst.entry() != nil))
+	done, err := C.golibevent_buffer_remove_buffer(buf.c, dst.c, C.size_t(n), C.bool(dst.watched()))
 	return buf.finish(op, done, err)
+}
+
+// watched says whether a change can make something else happen at once: by callbacks, by
+// the filter that the buffer is the output of, or by the other one of a pair.
+func (buf *Buffer) watched() bool {
+	return buf.entry() != nil || buf.has(bufferBorrowed) || (buf.owner != nil && !buf.owner.isSocket())
 }
 
 // enterWith begins a call that needs another buffer too.

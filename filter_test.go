@@ -745,6 +745,35 @@ func TestFilterCloseInside(t *testing.T) {
 	}
 }
 
+// RemoveBuffer into a filter's output runs that filter, which may change what the bytes
+// come from.
+func TestFilterRemoveBufferInside(t *testing.T) {
+	b := bevBase(t)
+	first, second := bevTwo(t, b, true, 0)
+	var top *libevent.BufferEvent
+	lower := filterNew(t, first, nil, func(src, dst *libevent.Buffer, _ int, _ libevent.FlushMode) libevent.FilterResult {
+		bevCheck(t, "Drain", top.Output().Drain(top.Output().Len()), nil)
+		bevCheck(t, "AddBuffer", dst.AddBuffer(src), nil)
+		return libevent.BEV_OK
+	}, 0)
+	top = filterNew(t, lower, nil, func(src, dst *libevent.Buffer, _ int, _ libevent.FlushMode) libevent.FilterResult {
+		n, err := src.RemoveBuffer(dst, 5000)
+		bevCheck(t, "RemoveBuffer", err, nil)
+		if n != 5000 || src.Len() != 0 {
+			t.Errorf("%d bytes are moved, %d left of what was drained", n, src.Len())
+		}
+		return libevent.BEV_OK
+	}, 0)
+	want := bevBytes(10000)
+	_, err := top.Write(want)
+	bevCheck(t, "Write", err, nil)
+	bevCheck(t, "Enable", second.Enable(libevent.EV_READ), nil)
+	bevCheck(t, "Loop", b.Loop(libevent.EVLOOP_ONCE|libevent.EVLOOP_NONBLOCK), nil)
+	if got := bevRead(t, second); !bytes.Equal(got, want[:5000]) {
+		t.Errorf("%d other bytes come", len(got))
+	}
+}
+
 // Without BEV_OPT_CLOSE_ON_FREE what is underneath goes on, with its own callbacks, and can
 // have another filter when the loop has seen to the first.
 func TestFilterLeavesUnderlying(t *testing.T) {
