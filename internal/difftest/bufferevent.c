@@ -1,10 +1,10 @@
 /*
  * The program of FuzzBufferEvent in C: a pair, two buffer events over a pair of sockets,
- * and one whose peer is a bare descriptor.
+ * one whose peer is a bare descriptor, and filters on top of them and of each other.
  *
  * An event callback is there in any case: it is how the binding's Read and Err learn what
  * has happened. One that is closed by a callback inside a call of its own goes with that
- * call, as in Go. Filters would be more rows of make_all.
+ * call, as in Go.
  */
 #include <string.h>
 #include <sys/socket.h>
@@ -14,7 +14,8 @@
 #include <event2/bufferevent_struct.h>
 #include "difftest.h"
 
-#define NBEVS 5
+#define NBEVS 5			/* that are there from the start */
+#define NFILTERS 5		/* that can be made */
 #define DIRECTIONS (EV_READ | EV_WRITE)
 
 /* What callbacks there are. */
@@ -22,16 +23,31 @@
 #define ON_WRITE 2
 #define ON_EVENT 4
 
+/* What a filter does with data. */
+enum kind { NOTHING, PASS, LIMIT, COLLECT, GROW, SWALLOW, FAIL, PUT_ASIDE };
+
+struct function {
+	enum kind kind;
+	size_t n, done;		/* what that is depends on the kind */
+	struct evbuffer *aside;
+	bool busy;
+};
+
 struct bev {
 	struct bufferevent *bev;
+	struct bev *underlying;	/* of a filter */
+	struct bev *above;	/* the filter on top of it */
+	struct function functions[2];
+	int options;
 	unsigned inside;	/* calls */
 	int err;		/* of the last event */
 	int ended;		/* the event that ended reading */
 	int callbacks;
-	bool pair, closed;
+	bool socket, closed;
 };
 
-static struct bev bevs[NBEVS];
+static struct bev bevs[NBEVS + NFILTERS];
+static unsigned nbevs;
 static struct event_base *base;
 static uint8_t data[1 << 20];	/* the longest line, too */
 static unsigned depth;		/* of callbacks */
@@ -50,13 +66,18 @@ static void on_read(struct bufferevent *, void *);
 static void on_write(struct bufferevent *, void *);
 static void on_event(struct bufferevent *, short, void *);
 
+/* Those of a filter stay until it is closed. */
 static void
 set_callbacks(struct bev *b, int which)
 {
 	b->callbacks = which;
-	bufferevent_setcb(b->bev, which & ON_READ ? on_read : NULL,
-	    which & ON_WRITE ? on_write : NULL, on_event, b);
+	if (b->above == NULL || b->above->closed)
+		bufferevent_setcb(b->bev, which & ON_READ ? on_read : NULL,
+		    which & ON_WRITE ? on_write : NULL, on_event, b);
 }
+
+static void close_bev(struct bev *);
+static void leave(struct bev *);
 
 static void
 enter(struct bev *b)
@@ -64,22 +85,44 @@ enter(struct bev *b)
 	b->inside++;
 }
 
+/* Frees b. What is underneath a filter is freed by hand, as libevent frees it once too
+ * often if it was before, or has its callbacks again. */
+static void
+free_bev(struct bev *b)
+{
+	struct bev *underlying = b->underlying;
+
+	bufferevent_free(b->bev);
+	if (underlying == NULL)
+		return;
+	if (b->options & BEV_OPT_CLOSE_ON_FREE) {
+		close_bev(underlying);
+	} else if (!underlying->closed) {
+		enter(underlying);
+		set_callbacks(underlying, underlying->callbacks);
+		leave(underlying);
+	}
+}
+
 static void
 leave(struct bev *b)
 {
 	if (--b->inside == 0 && b->closed)
-		bufferevent_free(b->bev);
+		free_bev(b);
 }
 
 static void
 close_bev(struct bev *b)
 {
+	bool free = b->inside == 0;
+
 	if (b->closed)
 		return;
 	b->closed = true;
-	bufferevent_setcb(b->bev, NULL, NULL, NULL, NULL);
-	if (b->inside == 0)
-		bufferevent_free(b->bev);
+	if (b->above != NULL)
+		close_bev(b->above);
+	if (free)
+		free_bev(b);
 }
 
 static void
@@ -105,18 +148,43 @@ callback(struct bev *b, int kind, int what)
 	SAY("returns", id(b));
 }
 
+/* Has a filter called again for what the high watermark of its input has left underneath:
+ * libevent does only when callbacks are deferred. */
+static void
+unstick(struct bev *b)
+{
+	struct bufferevent *underlying = b->underlying->bev;
+	size_t high = 0;
+
+	bufferevent_getwatermark(b->bev, EV_READ, NULL, &high);
+	if (high > 0 && bufferevent_get_enabled(b->bev) & EV_READ &&
+	    evbuffer_get_length(bufferevent_get_input(b->bev)) < high &&
+	    evbuffer_get_length(bufferevent_get_input(underlying)) > 0)
+		bufferevent_trigger(underlying, EV_READ,
+		    BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
+}
+
 static void
 on_read(struct bufferevent *bev, void *arg)
 {
+	struct bev *b = arg;
+
 	(void)bev;
-	callback(arg, ON_READ, 0);
+	if (b->closed || !(b->callbacks & ON_READ))
+		return;
+	callback(b, ON_READ, 0);
+	if (b->underlying != NULL && !b->closed)
+		unstick(b);
 }
 
 static void
 on_write(struct bufferevent *bev, void *arg)
 {
+	struct bev *b = arg;
+
 	(void)bev;
-	callback(arg, ON_WRITE, 0);
+	if (!b->closed && b->callbacks & ON_WRITE)
+		callback(b, ON_WRITE, 0);
 }
 
 static void
@@ -126,6 +194,8 @@ on_event(struct bufferevent *bev, short what, void *arg)
 	struct bev *b = arg;
 
 	(void)bev;
+	if (b->closed)
+		return;
 	b->err = 0;
 	if (what & BEV_EVENT_ERROR)
 		b->err = err != 0 ? err : EIO;
@@ -137,6 +207,177 @@ on_event(struct bufferevent *bev, short what, void *arg)
 		callback(b, ON_EVENT, what);
 }
 
+/*
+ * Moves up to n bytes, and no more than the limit. Returns -1 when libevent does not let
+ * it. A part takes a way round: what happens in dst's callbacks must not meet src in pieces.
+ */
+static int
+move(struct evbuffer *src, struct evbuffer *dst, size_t n, ev_ssize_t limit)
+{
+	struct evbuffer *part;
+	int rc;
+
+	if (limit >= 0 && n > (size_t)limit)
+		n = limit;
+	if (n == 0)
+		return 0;
+	if (n >= evbuffer_get_length(src))
+		return evbuffer_remove_buffer(src, dst, n);
+	part = evbuffer_new();
+	rc = evbuffer_remove_buffer(src, part, n);
+	evbuffer_add_buffer(dst, part);
+	evbuffer_free(part);
+	return rc;
+}
+
+/* Does what a filter is for, and sets *rc to -1 if libevent does not let it. */
+static int
+apply(struct function *f, struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
+    int mode, int *rc)
+{
+	size_t n = evbuffer_get_length(src);
+
+	switch (f->kind) {
+	case LIMIT:
+		n = n < f->n + 1 ? n : f->n + 1;
+		break;
+	case COLLECT:
+		if (mode == BEV_NORMAL && n < f->n)
+			return BEV_NEED_MORE;
+		break;
+	case SWALLOW:
+		*rc = evbuffer_drain(src, f->n + 1);
+		return BEV_OK;
+	case FAIL:
+		if (f->done > f->n)
+			return BEV_ERROR;
+		f->done += n;
+		break;
+	case PUT_ASIDE:
+		*rc = move(src, f->aside, n, -1);
+		if (*rc != -1 && mode != BEV_NORMAL)
+			*rc = evbuffer_add_buffer(dst, f->aside);
+		return BEV_OK;
+	default:
+		break;
+	}
+	*rc = move(src, dst, n, limit);
+	if (f->kind == GROW && *rc != -1)
+		*rc = evbuffer_add(dst, "!", 1);
+	return BEV_OK;
+}
+
+/* A function of a filter. The tape may do something in it, and change its result. */
+static enum bufferevent_filter_result
+filter(struct bev *b, unsigned which, struct evbuffer *src, struct evbuffer *dst,
+    ev_ssize_t limit, int mode)
+{
+	static const int results[4] = {BEV_OK, BEV_NEED_MORE, BEV_ERROR, 7};
+	struct function *f = &b->functions[which];
+	size_t left = evbuffer_get_length(src), made = evbuffer_get_length(dst);
+	struct bev *outer = current;
+	int rc = 0, result;
+
+	if (b->closed)
+		return BEV_ERROR;
+	if (f->busy)
+		return BEV_NEED_MORE;
+	f->busy = true;
+	SAY("filter", id(b), which, left, made, limit, mode);
+	depth++;
+	current = b;
+	if (next() % 4 == 3)
+		step();
+	result = apply(f, src, dst, limit, mode, &rc);
+	if (next() % 8 == 7)
+		result = results[next() % 4];
+	SAY("filtered", id(b), which, evbuffer_get_length(src), evbuffer_get_length(dst), result,
+	    rc == -1 ? EPERM : 0);
+	depth--;
+	current = outer;
+	f->busy = false;
+	/* libevent would call again, without end. */
+	if (result == BEV_OK && left > 0 && evbuffer_get_length(src) == left &&
+	    evbuffer_get_length(dst) == made)
+		return BEV_NEED_MORE;
+	return result == BEV_OK || result == BEV_NEED_MORE ? result : BEV_ERROR;
+}
+
+static enum bufferevent_filter_result
+on_input(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
+    enum bufferevent_flush_mode mode, void *arg)
+{
+	return filter(arg, 0, src, dst, limit, mode);
+}
+
+static enum bufferevent_filter_result
+on_output(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
+    enum bufferevent_flush_mode mode, void *arg)
+{
+	return filter(arg, 1, src, dst, limit, mode);
+}
+
+/* Until libevent has finished with a filter there is no other in its place. */
+static void
+on_gone(void *arg)
+{
+	struct bev *b = arg;
+
+	if (b->underlying->above == b)
+		b->underlying->above = NULL;
+}
+
+static int
+new_filter(struct bev *b, unsigned kinds, size_t n, int options)
+{
+	const int anywhere =
+	    BEV_OPT_THREADSAFE | BEV_OPT_DEFER_CALLBACKS | BEV_OPT_UNLOCK_CALLBACKS;
+	struct bev *top = &bevs[nbevs];
+	int i;
+
+	if ((options & BEV_OPT_UNLOCK_CALLBACKS && !(options & BEV_OPT_DEFER_CALLBACKS)) ||
+	    (options & BEV_OPT_THREADSAFE && (b->options & anywhere) != anywhere))
+		return EINVAL;
+	if (b->closed)
+		return CLOSED;
+	if (b->above != NULL)
+		return EBUSY;
+	nbevs++;
+	memset(top, 0, sizeof(*top));
+	top->underlying = b;
+	top->options = options;
+	b->above = top;
+	for (i = 0; i < 2; i++) {
+		top->functions[i].kind = kinds >> 3 * i & 7;
+		top->functions[i].n = n;
+		top->functions[i].aside = evbuffer_new();
+	}
+	enter(b);
+	top->bev = bufferevent_filter_new(b->bev, top->functions[0].kind ? on_input : NULL,
+	    top->functions[1].kind ? on_output : NULL, options & ~BEV_OPT_CLOSE_ON_FREE, on_gone,
+	    top);
+	set_callbacks(top, ON_READ | ON_WRITE | ON_EVENT);
+	leave(b);
+	return 0;
+}
+
+static void
+do_new_filter(struct bev *b)
+{
+	static const int choice[8] = {
+		0, BEV_OPT_CLOSE_ON_FREE, BEV_OPT_DEFER_CALLBACKS,
+		BEV_OPT_DEFER_CALLBACKS | BEV_OPT_CLOSE_ON_FREE,
+		BEV_OPT_THREADSAFE | BEV_OPT_DEFER_CALLBACKS | BEV_OPT_UNLOCK_CALLBACKS,
+		0, BEV_OPT_THREADSAFE, BEV_OPT_UNLOCK_CALLBACKS,
+	};
+	unsigned kinds = next();
+	size_t n = golibevent_diff_size();
+	int options = choice[next() % 8];
+
+	if (nbevs < LENGTH(bevs))
+		SAY("new_filter", id(b), kinds, n, options, new_filter(b, kinds, n, options));
+}
+
 static void
 do_write(struct bev *b, bool to_output)
 {
@@ -145,10 +386,15 @@ do_write(struct bev *b, bool to_output)
 
 	if (!b->closed) {
 		golibevent_diff_fill(data, n, n);
-		enter(b);
-		err = (to_output ? evbuffer_add(bufferevent_get_output(b->bev), data, n) :
-		    n > 0 ? bufferevent_write(b->bev, data, n) : 0) == -1 ? EPERM : 0;
-		leave(b);
+		/* Only a method of the buffer event's own keeps it. */
+		if (to_output) {
+			err = evbuffer_add(bufferevent_get_output(b->bev), data, n);
+		} else {
+			enter(b);
+			err = n > 0 ? bufferevent_write(b->bev, data, n) : 0;
+			leave(b);
+		}
+		err = err == -1 ? EPERM : 0;
 	}
 	SAY("write", id(b), n, err);
 }
@@ -388,7 +634,7 @@ do_set_priority(struct bev *b)
 {
 	int priority = (int)(next() % 5) - 1, before, err = EINVAL;
 
-	if (priority >= 0 && b->pair) {
+	if (priority >= 0 && !b->socket) {
 		err = ENOTSUP;
 	} else if (priority >= 0 && b->closed) {
 		err = CLOSED;
@@ -470,11 +716,11 @@ do_peer(unsigned op)
 static int
 step(void)
 {
-	unsigned op = next() % 32;
+	unsigned op = next() % 36;
 	struct bev *b;
 	unsigned i = next();
 
-	b = i >= 128 && current != NULL ? current : &bevs[i % NBEVS];
+	b = i >= 128 && current != NULL ? current : &bevs[i % nbevs];
 	if (over())
 		return 0;
 	switch (op) {
@@ -547,8 +793,18 @@ step(void)
 			do_prepend(b);
 		}
 		break;
-	default:
+	case 31:
 		do_set_max(b);
+		break;
+	case 32: case 33:
+		do_new_filter(b);
+		break;
+	case 34:
+		do_flush(b);
+		break;
+	default:
+		SAY("underlying", id(b),
+		    b->closed || b->underlying == NULL ? -1 : id(b->underlying));
 		break;
 	}
 	return 1;
@@ -568,11 +824,13 @@ make_all(void)
 	base = event_base_new();
 	event_base_priority_init(base, 3);
 	memset(bevs, 0, sizeof(bevs));
+	nbevs = NBEVS;
 	bufferevent_pair_new(base, options[how % 4], pair);
 	for (i = 0; i < NBEVS; i++) {
-		bevs[i].pair = i < 2;
+		bevs[i].socket = i >= 2;
+		bevs[i].options = options[(i < 2 ? how : how / 4) % 4];
 		bevs[i].bev = i < 2 ? pair[i] : bufferevent_socket_new(base,
-		    golibevent_diff_descriptor(i < 4 ? i : 0), options[how / 4 % 4]);
+		    golibevent_diff_descriptor(i < 4 ? i : 0), bevs[i].options);
 		set_callbacks(&bevs[i], ON_READ | ON_WRITE | ON_EVENT);
 		if (how & 16)
 			bufferevent_enable(bevs[i].bev, EV_READ);
@@ -588,11 +846,15 @@ golibevent_diff_bufferevent(const uint8_t *program, size_t n)
 	make_all();
 	while (step())
 		;
-	for (i = NBEVS; i-- > 0;)
+	for (i = nbevs; i-- > 0;)
 		close_bev(&bevs[i]);
 	/* A deferred callback holds its buffer event. */
 	for (i = 0; i < 6 && event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE) > 0; i++)
 		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
 	event_base_free(base);
+	for (i = NBEVS; i < nbevs; i++) {
+		evbuffer_free(bevs[i].functions[0].aside);
+		evbuffer_free(bevs[i].functions[1].aside);
+	}
 	golibevent_diff_end();
 }

@@ -4,6 +4,7 @@ package difftest_test
 
 import (
 	"errors"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -23,15 +24,17 @@ const (
 type bufferEventMachine struct {
 	tape
 	base *libevent.Base
-	bevs [5]*libevent.BufferEvent
+	bevs []*libevent.BufferEvent // the filters come last
 
 	depth   int // of callbacks
 	current int // whose callback runs
 	looping bool
+
+	asides []*libevent.Buffer // of filters
 }
 
 // makeAll makes a pair, two over a pair of sockets, and one whose peer is a bare
-// descriptor, with options from the tape. Filters would be more rows.
+// descriptor, with options from the tape.
 func (m *bufferEventMachine) makeAll() {
 	options := [4]libevent.BufferEventOptions{
 		0, libevent.BEV_OPT_DEFER_CALLBACKS, libevent.BEV_OPT_THREADSAFE,
@@ -42,6 +45,7 @@ func (m *bufferEventMachine) makeAll() {
 	if m.base, err = libevent.NewWithConfig(&libevent.Config{Priorities: 3}); err != nil {
 		panic(err)
 	}
+	m.bevs = make([]*libevent.BufferEvent, 5, 5+maxFilters)
 	m.bevs[0], m.bevs[1], err = m.base.NewBufferEventPair(options[how%4])
 	for i := range m.bevs {
 		switch {
@@ -113,6 +117,9 @@ func (m *bufferEventMachine) run() {
 	if err := m.base.Close(); err != nil {
 		panic(err)
 	}
+	for _, aside := range m.asides {
+		_ = aside.Close()
+	}
 }
 
 func (m *bufferEventMachine) loop() {
@@ -156,11 +163,11 @@ func (m *bufferEventMachine) peer(op int) {
 
 // step does what comes next, if anything does.
 func (m *bufferEventMachine) step() bool {
-	op, i := m.next()%32, m.next()
+	op, i := m.next()%36, m.next()
 	if i >= 128 && m.depth > 0 {
 		i = m.current
 	}
-	i %= 5
+	i %= len(m.bevs)
 	if m.over() {
 		return false
 	}
@@ -176,6 +183,11 @@ func (m *bufferEventMachine) step() bool {
 		m.say("loopbreak", 0)
 	case 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 30:
 		m.move(m.bevs[i], int64(i), op)
+	case 32, 33:
+		m.newFilter(m.bevs[i], int64(i))
+	case 35:
+		under := m.bevs[i].Underlying()
+		m.say("underlying", int64(i), int64(slices.Index(m.bevs, under)))
 	default:
 		m.steer(m.bevs[i], i, op)
 	}
@@ -263,7 +275,7 @@ func (m *bufferEventMachine) steer(bev *libevent.BufferEvent, i, op int) {
 			return d.Microseconds()
 		}
 		m.say("timeouts", id, us(r), us(w), number(bev.SetTimeouts(r, w)))
-	case 25:
+	case 25, 34:
 		which, mode := events(m.next()%8), libevent.FlushMode(m.next()%4)
 		m.say("flush", id, int64(which), int64(mode), number(bev.Flush(which, mode)))
 	case 26:
@@ -320,7 +332,7 @@ func runBufferEvent(program []byte) (inGo, inC []byte) {
 	return m.log, difftest.BufferEvent(program)
 }
 
-// FuzzBufferEvent runs programs of bufferevents: pairs and sockets.
+// FuzzBufferEvent runs programs of bufferevents: pairs, sockets and filters.
 func FuzzBufferEvent(f *testing.F) { fuzz(f, runBufferEvent) }
 
 func TestRandomBufferEvent(t *testing.T) { random(t, runBufferEvent) }
