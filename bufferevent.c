@@ -146,6 +146,10 @@ golibevent_bufferevent_free(struct bufferevent *bev, struct golibevent_limits *l
 	struct golibevent_outer outer = begin_call();
 
 	golibevent_bufferevent_unlimit(bev, limits);
+	/* A filter that is freed in its callback is gone on with, and libevent would start
+	 * the timeouts of what it has written or read by then. */
+	if (evutil_timerisset(&bev->timeout_read) || evutil_timerisset(&bev->timeout_write))
+		bufferevent_set_timeouts(bev, NULL, NULL);
 	golibevent_let_bufferevent_go(bev);
 	return end(outer, 0);
 }

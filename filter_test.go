@@ -1172,3 +1172,40 @@ func ExampleFilterResult() {
 	fmt.Println(libevent.BEV_OK, libevent.BEV_NEED_MORE, libevent.BEV_ERROR)
 	// Output: BEV_OK BEV_NEED_MORE BEV_ERROR
 }
+
+// libevent goes on with a filter after its write callback, and would start the write
+// timeout of one that was freed there: a loop that comes to the timeout finds no such event.
+func TestFilterClosedInItsWriteCallback(t *testing.T) {
+	b := bevBase(t)
+	left, right := bevTwo(t, b, false, bevOwn)
+	ready := false
+	f := filterNew(t, left, nil, func(src, dst *libevent.Buffer, _ int, _ libevent.FlushMode) libevent.FilterResult {
+		if !ready {
+			return libevent.BEV_NEED_MORE
+		}
+		must(t, dst.AddBuffer(src))
+		return libevent.BEV_OK
+	}, 0)
+	must(t, f.SetTimeouts(libevent.NoTimeout, faraway))
+	must(t, second(f.WriteString("x")))
+	called := false
+	f.SetCallbacks(nil, func(bev *libevent.BufferEvent) {
+		called = true
+		must(t, bev.Close())
+	}, nil)
+	// What is underneath has written, and asks the filter for more.
+	ready = true
+	must(t, second(left.WriteString("y")))
+	for range 3 {
+		loopPass(t, b)
+	}
+	if !called {
+		t.Error("the callback has not come")
+	}
+	must(t, left.Close())
+	must(t, right.Close())
+	loopPass(t, b)
+	if n := b.NumEvents(libevent.EVENT_BASE_COUNT_ADDED); n != 0 {
+		t.Errorf("%d events are left", n)
+	}
+}

@@ -92,6 +92,8 @@ free_bev(struct bev *b)
 {
 	struct bev *underlying = b->underlying;
 
+	/* Else libevent would start the timeouts of a filter freed in its callback. */
+	bufferevent_set_timeouts(b->bev, NULL, NULL);
 	bufferevent_free(b->bev);
 	if (underlying == NULL)
 		return;
@@ -237,6 +239,8 @@ apply(struct function *f, struct evbuffer *src, struct evbuffer *dst, ev_ssize_t
 {
 	size_t n = evbuffer_get_length(src);
 
+	if (over())	/* what feeds itself would have no end */
+		return BEV_NEED_MORE;
 	switch (f->kind) {
 	case LIMIT:
 		n = n < f->n + 1 ? n : f->n + 1;
