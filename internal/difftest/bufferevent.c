@@ -239,8 +239,6 @@ apply(struct function *f, struct evbuffer *src, struct evbuffer *dst, ev_ssize_t
 {
 	size_t n = evbuffer_get_length(src);
 
-	if (over())	/* what feeds itself would have no end */
-		return BEV_NEED_MORE;
 	switch (f->kind) {
 	case LIMIT:
 		n = n < f->n + 1 ? n : f->n + 1;
@@ -407,12 +405,13 @@ static void
 do_read(struct bev *b)
 {
 	size_t n = golibevent_diff_size(), got = 0;
+	uint8_t p[MOST];	/* a filter that is called meanwhile uses data */
 	int err = CLOSED;
 
 	if (!b->closed) {
 		err = 0;
 		enter(b);
-		got = n > 0 ? bufferevent_read(b->bev, data, n) : 0;
+		got = n > 0 ? bufferevent_read(b->bev, p, n) : 0;
 		leave(b);
 		if (n > 0 && got == 0) {
 			err = EAGAIN;
@@ -422,7 +421,7 @@ do_read(struct bev *b)
 				err = END;
 		}
 	}
-	SAY("read", id(b), n, got, err, golibevent_diff_sum(data, got));
+	SAY("read", id(b), n, got, err, golibevent_diff_sum(p, got));
 }
 
 static void
@@ -477,6 +476,7 @@ do_line(struct bev *b)
 {
 	struct evbuffer_ptr end;
 	size_t n = 0, eol = 0;
+	int64_t sum = golibevent_diff_sum(data, 0);
 	int err = CLOSED;
 
 	if (!b->closed) {
@@ -486,11 +486,13 @@ do_line(struct bev *b)
 		if (end.pos >= 0) {
 			n = end.pos;
 			evbuffer_copyout(bufferevent_get_input(b->bev), data, n);
+			/* A filter that is called meanwhile uses data. */
+			sum = golibevent_diff_sum(data, n);
 			evbuffer_drain(bufferevent_get_input(b->bev), n + eol);
 			err = 0;
 		}
 	}
-	SAY("line", id(b), n, err, golibevent_diff_sum(data, n));
+	SAY("line", id(b), n, err, sum);
 }
 
 static void

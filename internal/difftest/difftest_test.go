@@ -35,6 +35,7 @@ var (
 type tape struct {
 	program []byte
 	log     []byte
+	endless bool // the log has become too long
 }
 
 // next returns the next byte, 0 when there are no more.
@@ -50,11 +51,18 @@ func (t *tape) next() int {
 // over reports whether the program is over: callbacks then end what they belong to.
 func (t *tape) over() bool { return len(t.program) == 0 }
 
+// errEndless is what a program panics with that goes on without end.
+var errEndless = errors.New("the program goes on without end")
+
 // say adds a line to the log. A log without end is of a loop that has none, and that the
 // program has left nothing for: it ends with a panic.
 func (t *tape) say(word string, numbers ...int64) {
+	if t.endless {
+		return
+	}
 	if len(t.log) > 1<<20 {
-		panic("the program goes on without end")
+		t.endless = true
+		panic(errEndless)
 	}
 	t.log = append(t.log, word...)
 	for _, n := range numbers {

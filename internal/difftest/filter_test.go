@@ -83,9 +83,6 @@ func (f *filterFunction) filter(src, dst *libevent.Buffer, limit int, mode libev
 // apply does what the filter is for.
 func (f *filterFunction) apply(src, dst *libevent.Buffer, limit int, mode libevent.FlushMode) (libevent.FilterResult, error) {
 	n := src.Len()
-	if f.m.over() { // what feeds itself would have no end
-		return libevent.BEV_NEED_MORE, nil
-	}
 	switch f.kind {
 	case limited:
 		n = min(n, f.n+1)
