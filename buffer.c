@@ -197,6 +197,23 @@ give(struct evbuffer *dst, struct evbuffer *src)
 	evbuffer_free(src);
 }
 
+/* Moves n bytes, all with n < 0, so that src is whole when dst's callbacks come. It is no
+ * call of Go's by itself. */
+int
+golibevent_buffer_move(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t n)
+{
+	struct evbuffer *part;
+	int rc;
+
+	if (n < 0 || (size_t)n >= evbuffer_get_length(src))
+		return evbuffer_remove_buffer(src, dst, EV_SSIZE_MAX) < 0 ? -1 : 0;
+	if (golibevent_buffer_end_is_frozen(dst) || (part = evbuffer_new()) == NULL)
+		return -1;
+	rc = evbuffer_remove_buffer(src, part, n);
+	give(dst, part);
+	return rc < 0 ? -1 : 0;
+}
+
 /*
  * Moves n bytes, in steps, as libevent's result is an int. libevent goes on when there
  * is no memory for the last part of a step, which is then lost: that is ENOMEM. It calls

@@ -92,6 +92,19 @@ golibevent_bufferevent_pair_new(struct golibevent_base *gb, int options, uintptr
 }
 
 /*
+ * What a filter without a function does. libevent's own calls dst's callbacks while src is
+ * in pieces, and what is underneath can be a filter.
+ */
+static enum bufferevent_filter_result
+pass(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
+    enum bufferevent_flush_mode mode, void *arg)
+{
+	(void)mode;
+	(void)arg;
+	return golibevent_buffer_move(src, dst, limit) == -1 ? BEV_ERROR : BEV_OK;
+}
+
+/*
  * Makes a filter on top of underlying. The caller owns it; name is then its, and given
  * back when it is gone. BEV_OPT_CLOSE_ON_FREE is for the caller to see to: libevent frees
  * underlying once too often when that has been freed before and is still in use.
@@ -108,8 +121,8 @@ golibevent_bufferevent_filter_new(struct bufferevent *underlying, bool input, bo
 		w->base = bufferevent_get_base(underlying);
 		w->name = name;
 		made.bev = bufferevent_filter_new(underlying,
-		    input ? golibevent_on_filter_input : NULL,
-		    output ? golibevent_on_filter_output : NULL,
+		    input ? golibevent_on_filter_input : pass,
+		    output ? golibevent_on_filter_output : pass,
 		    options & ~BEV_OPT_CLOSE_ON_FREE, golibevent_on_filter_free, w);
 	}
 	if (made.bev != NULL)

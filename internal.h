@@ -174,6 +174,8 @@ void golibevent_listener_pause(struct golibevent_listener *);
 
 /* buffer.c: free a buffer event, now or when the evbuffer that is being changed has been. */
 void golibevent_let_bufferevent_go(struct bufferevent *);
+/* buffer.c: move bytes of one evbuffer to another, for a filter. */
+int golibevent_buffer_move(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t n);
 /* buffer.c: report whether nothing can be added. */
 int golibevent_buffer_end_is_frozen(struct evbuffer *);
 

@@ -53,6 +53,7 @@ static uint8_t data[1 << 20];	/* the longest line, too */
 static unsigned depth;		/* of callbacks */
 static struct bev *current;	/* whose callback runs, or NULL */
 static bool looping;
+static bool with_filters;	/* programs make filters */
 
 static int step(void);
 
@@ -232,6 +233,17 @@ move(struct evbuffer *src, struct evbuffer *dst, size_t n, ev_ssize_t limit)
 	return rc;
 }
 
+/* Passes everything on. libevent's own function calls what is underneath while src is in
+ * pieces. */
+static enum bufferevent_filter_result
+on_pass(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
+    enum bufferevent_flush_mode mode, void *arg)
+{
+	(void)mode;
+	(void)arg;
+	return move(src, dst, evbuffer_get_length(src), limit) == -1 ? BEV_ERROR : BEV_OK;
+}
+
 /* Does what a filter is for, and sets *rc to -1 if libevent does not let it. */
 static int
 apply(struct function *f, struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
@@ -355,9 +367,9 @@ new_filter(struct bev *b, unsigned kinds, size_t n, int options)
 		top->functions[i].aside = evbuffer_new();
 	}
 	enter(b);
-	top->bev = bufferevent_filter_new(b->bev, top->functions[0].kind ? on_input : NULL,
-	    top->functions[1].kind ? on_output : NULL, options & ~BEV_OPT_CLOSE_ON_FREE, on_gone,
-	    top);
+	top->bev = bufferevent_filter_new(b->bev, top->functions[0].kind ? on_input : on_pass,
+	    top->functions[1].kind ? on_output : on_pass, options & ~BEV_OPT_CLOSE_ON_FREE,
+	    on_gone, top);
 	set_callbacks(top, ON_READ | ON_WRITE | ON_EVENT);
 	leave(b);
 	return 0;
@@ -803,7 +815,8 @@ step(void)
 		do_set_max(b);
 		break;
 	case 32: case 33:
-		do_new_filter(b);
+		if (with_filters)
+			do_new_filter(b);
 		break;
 	case 34:
 		do_flush(b);
@@ -844,9 +857,11 @@ make_all(void)
 }
 
 void
-golibevent_diff_bufferevent(const uint8_t *program, size_t n)
+golibevent_diff_bufferevent(const uint8_t *program, size_t n, bool filters)
 {
 	size_t i;
+
+	with_filters = filters;
 
 	golibevent_diff_begin(program, n);
 	make_all();

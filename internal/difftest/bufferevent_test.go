@@ -29,6 +29,7 @@ type bufferEventMachine struct {
 	depth   int // of callbacks
 	current int // whose callback runs
 	looping bool
+	filters bool // programs make filters
 
 	asides []*libevent.Buffer // of filters
 }
@@ -191,7 +192,9 @@ func (m *bufferEventMachine) step() bool {
 	case 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 30:
 		m.move(m.bevs[i], int64(i), op)
 	case 32, 33:
-		m.newFilter(m.bevs[i], int64(i))
+		if m.filters {
+			m.newFilter(m.bevs[i], int64(i))
+		}
 	case 35:
 		under := m.bevs[i].Underlying()
 		m.say("underlying", int64(i), int64(slices.Index(m.bevs, under)))
@@ -331,8 +334,13 @@ func (m *bufferEventMachine) triggerEvent(bev *libevent.BufferEvent, id int64) {
 }
 
 // runBufferEvent runs a program of FuzzBufferEvent both ways.
-func runBufferEvent(program []byte) (inGo, inC []byte) {
-	m := bufferEventMachine{tape: tape{program: program}}
+func runBufferEvent(program []byte) (inGo, inC []byte) { return runBufferEvents(program, false) }
+
+// runFilter runs a program of FuzzFilter, which makes filters too.
+func runFilter(program []byte) (inGo, inC []byte) { return runBufferEvents(program, true) }
+
+func runBufferEvents(program []byte, filters bool) (inGo, inC []byte) {
+	m := bufferEventMachine{tape: tape{program: program}, filters: filters}
 	difftest.Begin()
 	m.run()
 	difftest.Finish()
@@ -340,10 +348,15 @@ func runBufferEvent(program []byte) (inGo, inC []byte) {
 	if m.endless {
 		return nil, nil
 	}
-	return m.log, difftest.BufferEvent(program)
+	return m.log, difftest.BufferEvent(program, filters)
 }
 
-// FuzzBufferEvent runs programs of bufferevents: pairs, sockets and filters.
+// FuzzFilter runs programs of filters on pairs, on sockets and on each other.
+func FuzzFilter(f *testing.F) { fuzz(f, runFilter) }
+
+func TestRandomFilter(t *testing.T) { random(t, runFilter) }
+
+// FuzzBufferEvent runs programs of bufferevents: pairs and sockets.
 func FuzzBufferEvent(f *testing.F) { fuzz(f, runBufferEvent) }
 
 func TestRandomBufferEvent(t *testing.T) { random(t, runBufferEvent) }

@@ -41,8 +41,8 @@ func Buffer(program []byte) []byte {
 }
 
 // BufferEvent is Events for FuzzBufferEvent.
-func BufferEvent(program []byte) []byte {
-	C.golibevent_diff_bufferevent(bytes(program), C.size_t(len(program)))
+func BufferEvent(program []byte, filters bool) []byte {
+	C.golibevent_diff_bufferevent(bytes(program), C.size_t(len(program)), C.bool(filters))
 	return log()
 }
 

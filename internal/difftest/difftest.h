@@ -78,7 +78,7 @@ void golibevent_diff_begin(const uint8_t *, size_t n);
 void golibevent_diff_end(void);
 void golibevent_diff_events(const uint8_t *, size_t n);
 void golibevent_diff_buffer(const uint8_t *, size_t n);
-void golibevent_diff_bufferevent(const uint8_t *, size_t n);
+void golibevent_diff_bufferevent(const uint8_t *, size_t n, bool filters);
 void golibevent_diff_eager(const uint8_t *, size_t n);
 
 #endif
