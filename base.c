@@ -7,13 +7,15 @@
 
 __thread struct golibevent_base *golibevent_loop;
 
-/* Forgets the calls that the thread is in. The references that they hold back the next one
- * finds; what was to be freed at their end stays, as nobody knows in what state. */
+/* Forgets the loop and the calls that the thread is in, which goes on to serve others. The
+ * references that the calls hold back the next one finds; what was to be freed at their end
+ * stays, as nobody knows in what state. */
 void
 golibevent_forget_calls(void)
 {
 	struct golibevent_call *call = &golibevent_call;
 
+	golibevent_loop = NULL;
 	*call = (struct golibevent_call){.first = call->first, .last = call->last};
 }
 

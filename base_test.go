@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/go-libevent/libevent"
+	"github.com/go-libevent/libevent/internal/ctest"
 )
 
 // NewWithConfig refuses what C would take for something else.
@@ -1295,6 +1296,49 @@ func TestGoexitInCallback(t *testing.T) {
 				libevent.Abandon(b)
 			}
 		})
+	}
+}
+
+// The thread on which a Goexit has left a loop serves others as if there had been none. Which
+// goroutine gets it is up to the runtime, hence the rounds.
+func TestGoexitLeavesThread(t *testing.T) {
+	endsInGoexit(t)
+	p := socketpair(t)
+	for range 10 {
+		b, err := libevent.New()
+		must(t, err)
+		must(t, b.Post(runtime.Goexit))
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = b.Dispatch()
+		}()
+		wait(t, "the goroutine's end", ended)
+		buf := newBuffer(t)
+		calls := 0
+		addCallback(t, buf, func(*libevent.Buffer, bufferInfo) { calls++ })
+		write(t, buf, "x")
+		if calls != 1 {
+			t.Errorf("a buffer's callback came %d times", calls)
+		}
+		// Close runs what is active: a read event, and a deferred callback that keeps it.
+		blocks, bytes := ctest.Allocated()
+		other, err := libevent.New()
+		must(t, err)
+		bev, err := other.NewBufferEvent(p[0], fromAnywhere)
+		must(t, err)
+		must(t, bev.SetEager(true))
+		bev.SetCallbacks(func(*libevent.BufferEvent) {}, nil, nil)
+		must(t, bev.Enable(libevent.EV_READ))
+		send(t, p[1], "x")
+		must(t, other.ActivateByFD(p[0], libevent.EV_READ))
+		must(t, bev.Trigger(libevent.EV_READ, libevent.BEV_TRIG_IGNORE_WATERMARKS))
+		must(t, bev.Close())
+		must(t, other.Close())
+		if b, size := ctest.Allocated(); b != blocks || size != bytes {
+			t.Errorf("libevent keeps %d blocks of %d bytes", b-blocks, size-bytes)
+		}
+		libevent.Abandon(b)
 	}
 }
 

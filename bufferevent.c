@@ -450,8 +450,8 @@ receive(struct bufferevent *bev, int fd)
 	/* A connect may be under way, whose outcome is for libevent to find. */
 	if (waits_to_write(bev) || (high > 0 && len >= high))
 		return LEFT;
-	/* A loop that C runs has no space. */
-	if (gb == NULL || (data = space(gb)) == NULL)
+	/* A loop that C runs has no space, and may run in a callback of one that has. */
+	if (gb == NULL || gb->base != bev->ev_base || (data = space(gb)) == NULL)
 		return LEFT;
 	if (high > 0 && room > high - len)
 		room = high - len;

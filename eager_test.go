@@ -837,3 +837,31 @@ func TestEagerReadsWithoutMemory(t *testing.T) {
 		t.Errorf("%d allocations failed", served)
 	}
 }
+
+// What a read callback has before it stays as it is while C runs another loop in it, and that
+// one's go to their own.
+func TestEagerBesideLoopOfC(t *testing.T) {
+	pairs := [2][2]int{socketpair(t), socketpair(t)}
+	b := newBase(t)
+	host, guest := borrow(t)
+	bevEager = true
+	defer func() { bevEager = false }()
+	outer, inner := bevNew(t, b, pairs[0][0], 0), bevNew(t, guest, pairs[1][0], 0)
+	got := ""
+	inner.SetCallbacks(func(bev *libevent.BufferEvent) { got = string(bevRead(t, bev)) }, nil, nil)
+	outer.SetCallbacks(func(bev *libevent.BufferEvent) {
+		p := bev.Input().Peek()
+		send(t, pairs[1][1], "INSIDE")
+		ctest.Loop(host.Pointer())
+		if string(p) != "outside" || got != "INSIDE" {
+			t.Errorf("%q was read outside, %q inside", p, got)
+		}
+	}, nil, nil)
+	must(t, outer.Enable(libevent.EV_READ))
+	must(t, inner.Enable(libevent.EV_READ))
+	send(t, pairs[0][1], "outside")
+	must(t, loop(t, b, libevent.EVLOOP_ONCE))
+	if got == "" {
+		t.Error("the inner callback did not come")
+	}
+}

@@ -118,6 +118,8 @@ drain_in_loop(void *base, void *buf)
 	return event_base_once(base, -1, EV_TIMEOUT, on_drain, buf, &now);
 }
 
+static void loop(void *base) { event_base_loop(base, EVLOOP_ONCE); }
+
 static int signals;
 
 static void
@@ -177,6 +179,9 @@ func Drain(buf unsafe.Pointer) { C.drain(buf) }
 // DrainInLoop makes the loop of a struct event_base * empty a struct evbuffer *, and
 // reports whether it could.
 func DrainInLoop(base, buf unsafe.Pointer) bool { return C.drain_in_loop(base, buf) == 0 }
+
+// Loop runs one pass of the loop of a struct event_base *, as C code does.
+func Loop(base unsafe.Pointer) { C.loop(base) }
 
 // AddSignal makes C wait for a signal on a struct event_base *, with libevent's own handler:
 // it must not be sent. calls returns how often its event was called. It panics when C
