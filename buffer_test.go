@@ -532,6 +532,48 @@ func TestBufferBadArguments(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
+// besidePointers is memory with a pointer to other Go memory next to it, which cgo must not
+// take for something that C gets.
+type besidePointers struct {
+	other *besidePointers
+	bytes [16]byte
+}
+
+// TestMemoryBesidePointers gives memory of all kinds to what copies to it and from it.
+func TestMemoryBesidePointers(t *testing.T) {
+	p := socketpair(t)
+	b := newBase(t)
+	ev, err := b.NewEvent(p[0], libevent.EV_READ, keep)
+	must(t, err)
+	first, second := bevTwo(t, b, true, 0)
+	must(t, second.Enable(libevent.EV_READ))
+	buf := newBuffer(t)
+	heap := &besidePointers{other: new(besidePointers)}
+	m := heap.bytes[:]
+	for _, test := range []struct {
+		name string
+		call func() (int, error)
+	}{
+		{"Buffer.Write", func() (int, error) { return buf.Write(m) }},
+		{"Buffer.CopyOut", func() (int, error) { return buf.CopyOut(m) }},
+		{"Buffer.Read", func() (int, error) { return buf.Read(m) }},
+		{"Buffer.Prepend", func() (int, error) { return len(m), buf.Prepend(m) }},
+		{"Buffer.Search", func() (int, error) { return len(m) + buf.Search(m), nil }},
+		{"Buffer.AddIovec", func() (int, error) { return buf.AddIovec([][]byte{m}) }},
+		{"Buffer.AddReference", func() (int, error) { return len(m), buf.AddReference(m, nil) }},
+		{"BufferEvent.Write", func() (int, error) { return first.Write(m) }},
+		{"BufferEvent.Read", func() (int, error) { return second.Read(m) }},
+		{"Event.Write", func() (int, error) { return ev.Write(m) }},
+		{"Event.Read", func() (int, error) { send(t, p[1], string(m)); return ev.Read(m) }},
+		{"SecureRNGGetBytes", func() (int, error) { return len(m), libevent.SecureRNGGetBytes(m) }},
+	} {
+		if n, err := test.call(); n != len(m) || err != nil {
+			t.Errorf("%s: %d, %v", test.name, n, err)
+		}
+	}
+	runtime.KeepAlive(heap)
+}
+
 // TestBufferCommitBounds commits what was not reserved.
 func TestBufferCommitBounds(t *testing.T) {
 	buf := newBuffer(t)

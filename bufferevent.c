@@ -246,7 +246,7 @@ golibevent_bufferevent_set_timeouts(struct golibevent_base *gb, struct buffereve
 }
 
 struct golibevent_result
-golibevent_bufferevent_read(struct bufferevent *bev, void *data, size_t n)
+golibevent_bufferevent_read(struct bufferevent *bev, uint8_t *data, size_t n)
 {
 	struct golibevent_outer outer = begin_call();
 
@@ -255,7 +255,7 @@ golibevent_bufferevent_read(struct bufferevent *bev, void *data, size_t n)
 }
 
 struct golibevent_result
-golibevent_bufferevent_write(struct bufferevent *bev, const void *data, size_t n)
+golibevent_bufferevent_write(struct bufferevent *bev, const uint8_t *data, size_t n)
 {
 	struct golibevent_outer outer = begin_call();
 

@@ -620,7 +620,7 @@ func (bev *BufferEvent) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	// C counts what it has moved in an int.
-	r := C.golibevent_bufferevent_read(bev.c, unsafe.Pointer(unsafe.SliceData(p)), C.size_t(min(len(p), maxInt32)))
+	r := C.golibevent_bufferevent_read(bev.c, cBytes(p), C.size_t(min(len(p), maxInt32)))
 	if err := finish(r, op, syscall.EPERM); err != nil {
 		return 0, err
 	}
@@ -674,7 +674,7 @@ func (bev *BufferEvent) write(p *byte, n int) (int, error) {
 		more, err := bev.send(op, p, n-sent)
 		return sent + more, err
 	}
-	r := C.golibevent_bufferevent_write(bev.c, unsafe.Pointer(p), C.size_t(n))
+	r := C.golibevent_bufferevent_write(bev.c, (*C.uint8_t)(p), C.size_t(n))
 	if err := finish(r, op, syscall.ENOMEM); err != nil {
 		return 0, err
 	}

@@ -255,8 +255,8 @@ struct golibevent_result golibevent_bufferevent_setwatermark(struct bufferevent 
     short events, size_t low, size_t high);
 int golibevent_bufferevent_set_timeouts(struct golibevent_base *, struct bufferevent *,
     int64_t read_us, int64_t write_us);
-struct golibevent_result golibevent_bufferevent_read(struct bufferevent *, void *, size_t);
-struct golibevent_result golibevent_bufferevent_write(struct bufferevent *, const void *,
+struct golibevent_result golibevent_bufferevent_read(struct bufferevent *, uint8_t *, size_t);
+struct golibevent_result golibevent_bufferevent_write(struct bufferevent *, const uint8_t *,
     size_t);
 struct golibevent_result golibevent_bufferevent_read_buffer(struct bufferevent *,
     struct evbuffer *);
@@ -394,8 +394,8 @@ int golibevent_set_tcp_keepalive(int fd, int on, int seconds);
 int golibevent_socketpair(int domain, int type, int protocol, int fds[2]);
 struct evutil_monotonic_timer *golibevent_monotonic_timer_new(int flags);
 int golibevent_secure_rng_init(void);
-int golibevent_secure_rng_get_bytes(void *, size_t);
-int golibevent_secure_rng_add_bytes(const char *, size_t);
+int golibevent_secure_rng_get_bytes(uint8_t *, size_t);
+int golibevent_secure_rng_add_bytes(const uint8_t *, size_t);
 int golibevent_sockaddr_ip(struct sockaddr_storage *, const uint8_t *addr, int n,
     uint16_t port, const char *zone);
 int golibevent_sockaddr_unix(struct sockaddr_storage *, const char *path, size_t n);

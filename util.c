@@ -116,7 +116,7 @@ golibevent_secure_rng_init(void)
 
 /* Fills p with n bytes, which libevent would also do without a seed. */
 int
-golibevent_secure_rng_get_bytes(void *p, size_t n)
+golibevent_secure_rng_get_bytes(uint8_t *p, size_t n)
 {
 	if (golibevent_secure_rng_init() == -1)
 		return -1;
@@ -126,11 +126,11 @@ golibevent_secure_rng_get_bytes(void *p, size_t n)
 
 /* Mixes n bytes into the generator, where that is libevent's own or can be added to. */
 int
-golibevent_secure_rng_add_bytes(const char *p, size_t n)
+golibevent_secure_rng_add_bytes(const uint8_t *p, size_t n)
 {
 	/* Else some libraries lack the function, and in others it does nothing. */
 #if !defined(EVENT__HAVE_ARC4RANDOM) || defined(EVENT__HAVE_ARC4RANDOM_ADDRANDOM)
-	evutil_secure_rng_add_bytes(p, n);
+	evutil_secure_rng_add_bytes((const char *)p, n);
 	return 0;
 #else
 	(void)p;

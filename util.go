@@ -240,7 +240,7 @@ func SecureRNGInit() error {
 // Wraps: evutil_secure_rng_get_bytes
 func SecureRNGGetBytes(p []byte) error {
 	lockDebugging.settle()
-	rc, err := C.golibevent_secure_rng_get_bytes(unsafe.Pointer(unsafe.SliceData(p)), C.size_t(len(p)))
+	rc, err := C.golibevent_secure_rng_get_bytes(cBytes(p), C.size_t(len(p)))
 	if rc == -1 {
 		return opError("evutil_secure_rng_get_bytes", err)
 	}
@@ -254,7 +254,7 @@ func SecureRNGGetBytes(p []byte) error {
 // Wraps: evutil_secure_rng_add_bytes
 func SecureRNGAddBytes(p []byte) error {
 	lockDebugging.settle()
-	rc, err := C.golibevent_secure_rng_add_bytes((*C.char)(unsafe.Pointer(unsafe.SliceData(p))), C.size_t(len(p)))
+	rc, err := C.golibevent_secure_rng_add_bytes(cBytes(p), C.size_t(len(p)))
 	if rc == -1 {
 		return opError("evutil_secure_rng_add_bytes", err)
 	}
