@@ -42,7 +42,8 @@ const (
 // Base is an event loop and owns what is made on it.
 //
 // Its methods are safe from any goroutine, unless the base was made with
-// EVENT_BASE_FLAG_NOLOCK; after Close they return ErrClosed, or a zero value.
+// EVENT_BASE_FLAG_NOLOCK; after Close they return ErrClosed, or a zero value. The zero Base
+// is a closed one.
 //
 // Wraps: struct event_base
 type Base struct {
@@ -110,7 +111,7 @@ func (b *Base) enter(op string) error {
 	if b.broken.Load() {
 		return &Error{op, ErrBroken}
 	}
-	if !b.life.Enter() {
+	if b.c == nil || !b.life.Enter() {
 		return &Error{op, ErrClosed}
 	}
 	return nil
@@ -133,7 +134,10 @@ func (b *Base) leave() { b.life.Leave() }
 // Wraps: event_base_free
 func (b *Base) Close() error {
 	const op = "event_base_free"
-	if b.broken.Load() {
+	switch {
+	case b.c == nil:
+		return nil
+	case b.broken.Load():
 		return &Error{op, ErrBroken}
 	}
 	if b.inline.Load() > 0 || C.golibevent_changing() != 0 {

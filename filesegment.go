@@ -17,7 +17,8 @@ import (
 // file alone, from which a BufferEvent's output sends them with sendfile. One segment can
 // be added more than once, and to more than one Buffer.
 //
-// Its methods are safe from any goroutine. After Close they return ErrClosed.
+// Its methods are safe from any goroutine. After Close they return ErrClosed. The zero
+// FileSegment is a closed one.
 //
 // Wraps: struct evbuffer_file_segment
 type FileSegment struct {
@@ -97,7 +98,7 @@ func (seg *FileSegment) AddCleanup(cleanup func()) error {
 	if cleanup == nil {
 		return opError(op, syscall.EINVAL)
 	}
-	if !seg.life.Enter() {
+	if !seg.enter() {
 		return &Error{op, ErrClosed}
 	}
 	defer seg.leave()
@@ -121,6 +122,9 @@ func (seg *FileSegment) cleanUp() {
 //
 // Wraps: evbuffer_file_segment_free
 func (seg *FileSegment) Close() error {
+	if seg.c == nil {
+		return nil
+	}
 	first, free := seg.life.Close()
 	if first {
 		segments.Add(-1)
@@ -130,6 +134,9 @@ func (seg *FileSegment) Close() error {
 	}
 	return nil
 }
+
+// enter begins a call and reports whether the segment is open. If it is the caller must leave.
+func (seg *FileSegment) enter() bool { return seg.c != nil && seg.life.Enter() }
 
 func (seg *FileSegment) leave() {
 	if seg.life.Leave() {
@@ -190,7 +197,7 @@ func (buf *Buffer) addFileSegment(op string, seg *FileSegment, offset, length in
 	if seg == nil || offset < 0 || offset > seg.length || length < -1 || length > seg.length-offset {
 		return opError(op, syscall.EINVAL)
 	}
-	if !seg.life.Enter() {
+	if !seg.enter() {
 		return &Error{op, ErrClosed}
 	}
 	defer seg.leave()

@@ -1,12 +1,17 @@
 package libevent_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/netip"
 	"os"
 	"os/exec"
+	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -372,4 +377,70 @@ func TestSupportedMethodsAmongGoroutines(t *testing.T) {
 		}()
 	}
 	wg.Wait()
+}
+
+// Whatever is done with what no function of the package has made, the process goes on. The
+// zero Base and the zero FileSegment say that they are closed.
+func TestZeroValues(t *testing.T) {
+	plausible := map[reflect.Type]any{
+		reflect.TypeFor[context.Context]():        context.Background(),
+		reflect.TypeFor[io.Reader]():              strings.NewReader("x"),
+		reflect.TypeFor[io.Writer]():              io.Discard,
+		reflect.TypeFor[netip.AddrPort]():         netip.MustParseAddrPort("127.0.0.1:1"),
+		reflect.TypeFor[*libevent.Base]():         new(libevent.Base),
+		reflect.TypeFor[*libevent.Buffer]():       newBuffer(t, "x"),
+		reflect.TypeFor[*libevent.FileSegment]():  new(libevent.FileSegment),
+		reflect.TypeFor[libevent.Events]():        libevent.EV_READ,
+		reflect.TypeFor[libevent.BufferEvents]():  libevent.BEV_EVENT_EOF,
+		reflect.TypeFor[libevent.BufferFlags]():   libevent.EVBUFFER_FLAG_DRAINS_TO_FD,
+		reflect.TypeFor[int]():                    1,
+		reflect.TypeFor[[]byte]():                 []byte("x"),
+		reflect.TypeFor[string]():                 "x",
+		reflect.TypeFor[time.Duration]():          time.Second,
+		reflect.TypeFor[libevent.EventCallback](): libevent.EventCallback(keep),
+	}
+	argument := func(of reflect.Type) reflect.Value {
+		if arg, ok := plausible[of]; ok {
+			return reflect.ValueOf(arg)
+		}
+		if of.Kind() == reflect.Func {
+			return reflect.MakeFunc(of, func([]reflect.Value) (out []reflect.Value) {
+				for i := range of.NumOut() {
+					out = append(out, reflect.Zero(of.Out(i)))
+				}
+				return out
+			})
+		}
+		return reflect.Zero(of)
+	}
+	for _, object := range []any{
+		new(libevent.Base), new(libevent.Event), new(libevent.Buffer), new(libevent.BufferCallback),
+		new(libevent.BufferEvent), new(libevent.FileSegment), new(libevent.Listener),
+		new(libevent.MonotonicTimer), new(libevent.RateLimitGroup), new(libevent.Watcher),
+	} {
+		v := reflect.ValueOf(object)
+		for i := range v.NumMethod() {
+			for _, argument := range []func(reflect.Type) reflect.Value{reflect.Zero, argument} {
+				m := v.Method(i)
+				var args []reflect.Value
+				for i := range m.Type().NumIn() {
+					args = append(args, argument(m.Type().In(i)))
+				}
+				func() {
+					defer func() { _ = recover() }() // of a nil pointer in Go
+					call := m.Call
+					if m.Type().IsVariadic() {
+						call = m.CallSlice
+					}
+					call(args)
+				}()
+			}
+		}
+	}
+	var b libevent.Base
+	isErrno(t, b.Dispatch(), libevent.ErrClosed)
+	must(t, b.Close())
+	var seg libevent.FileSegment
+	isErrno(t, newBuffer(t).AddFileSegment(&seg, 0, -1), libevent.ErrClosed)
+	must(t, seg.Close())
 }
