@@ -79,6 +79,7 @@ const (
 	bufferDrains               // EVBUFFER_FLAG_DRAINS_TO_FD is set
 	bufferFiles                // there may be chunks whose bytes are in no memory
 	bufferShares               // there may be chunks that other buffers have too
+	bufferLent                 // it is a BufferEvent's, and in a Filter's hands
 
 	// What moves with chunks.
 	bufferChunks = bufferFiles | bufferShares
@@ -159,13 +160,16 @@ func (buf *Buffer) enterRead(op string) error {
 
 func (buf *Buffer) has(bits uint32) bool { return buf.state.Load()&bits != 0 }
 
+// belongs says whether the evbuffer is a BufferEvent's.
+func (buf *Buffer) belongs() bool { return buf.owner != nil || buf.has(bufferLent) }
+
 // takes prepares for chunks of those kinds. Only where C does nothing with them but send
 // them, or nothing at all, it need not know them.
 func (buf *Buffer) takes(kinds uint32) error {
 	switch {
 	case kinds == 0:
 		return nil
-	case !buf.has(bufferDrains) && (buf.owner != nil || kinds&bufferFiles != 0):
+	case !buf.has(bufferDrains) && (buf.belongs() || kinds&bufferFiles != 0):
 		return syscall.ENOTSUP
 	}
 	buf.state.Or(kinds)
@@ -355,7 +359,7 @@ func (buf *Buffer) ClearFlags(flags BufferFlags) error {
 }
 
 func (buf *Buffer) enterFlags(op string, flags BufferFlags) error {
-	if buf.owner != nil || flags&^EVBUFFER_FLAG_DRAINS_TO_FD != 0 {
+	if buf.belongs() || flags&^EVBUFFER_FLAG_DRAINS_TO_FD != 0 {
 		return opError(op, syscall.EINVAL)
 	}
 	return buf.enter(op)
@@ -1157,9 +1161,10 @@ func (buf *Buffer) AddReferenceWithOffset(p []byte, offset, n int, cleanup func(
 // in it.
 //
 // It returns EINVAL for a nil src, for the buffer itself, and when src has a file or
-// shares chunks of a third buffer; ENOTSUP when src is the output of a BufferEvent, or the
-// input of one with BEV_OPT_THREADSAFE, and when buf is a BufferEvent's and not the output of a socket;
-// EPERM when buf's end is frozen, ENOMEM, EOVERFLOW, and ErrClosed also when src is closed.
+// shares chunks of a third buffer; ENOTSUP when src is the output of a BufferEvent, the
+// input of one with BEV_OPT_THREADSAFE, or one that a Filter was given, and when buf is a
+// BufferEvent's and not the Output of a socket; EPERM when buf's end is frozen, ENOMEM,
+// EOVERFLOW, and ErrClosed also when src is closed.
 //
 // Wraps: evbuffer_add_buffer_reference
 func (buf *Buffer) AddBufferReference(src *Buffer) error {
@@ -1172,7 +1177,8 @@ func (buf *Buffer) AddBufferReference(src *Buffer) error {
 	}
 	// The evbuffer outlives the BufferEvent then, whose lock is its own, and whose output
 	// could get itself to send.
-	if bev := src.owner; bev != nil && (bev.has(BEV_OPT_THREADSAFE) || src == &bev.output) {
+	bev := src.owner
+	if src.has(bufferLent) || (bev != nil && (bev.has(BEV_OPT_THREADSAFE) || src == &bev.output)) {
 		return opError(op, syscall.ENOTSUP)
 	}
 	if err := buf.takes(bufferShares); err != nil {
@@ -1221,7 +1227,7 @@ func (buf *Buffer) Lines(style EOL) iter.Seq[[]byte] {
 // Wraps: evbuffer_set_max_read
 func (buf *Buffer) SetMaxRead(n int) error {
 	const op = "evbuffer_set_max_read"
-	if n < 1 || n > maxInt32 || buf.owner != nil {
+	if n < 1 || n > maxInt32 || buf.belongs() {
 		return opError(op, syscall.EINVAL)
 	}
 	if err := buf.enter(op); err != nil {

@@ -25,9 +25,9 @@ import (
 // TriggerEvent. BEV_OK without anything moved is taken for BEV_NEED_MORE, and another
 // result for BEV_ERROR.
 //
-// The buffers are the Filter's to use until it returns; afterwards they are closed. The
-// filter and what is underneath may be closed meanwhile. While a Filter runs it is not
-// called a second time.
+// The buffers are the Filter's to use until it returns; afterwards they are closed, without
+// the callbacks that it has added, and unlocked. The filter and what is underneath may be
+// closed meanwhile. While a Filter runs it is not called a second time.
 type Filter func(src, dst *Buffer, limit int, mode FlushMode) FilterResult
 
 // filter is what a BufferEvent has that is a filter.
@@ -134,10 +134,14 @@ func (f *filter) serve(which int, src, dst *C.struct_evbuffer, limit int, mode F
 		return BEV_NEED_MORE
 	}
 	lent := &[2]Buffer{{c: src}, {c: dst}}
-	lent[0].state.Store(bufferBorrowed)
-	lent[1].state.Store(bufferBorrowed)
+	lent[0].state.Store(bufferBorrowed | bufferLent)
+	lent[1].state.Store(bufferBorrowed | bufferLent)
+	if which == C.GOLIBEVENT_OUTPUT {
+		lent[1].state.Or(f.underlying.output.state.Load() & bufferChunks)
+	}
 	defer func() {
-		lent[0].c, lent[1].c = nil, nil
+		lent[0].giveBack()
+		lent[1].giveBack()
 		f.busy.And(^bit)
 	}()
 	result := BEV_ERROR
@@ -149,6 +153,16 @@ func (f *filter) serve(which int, src, dst *C.struct_evbuffer, limit int, mode F
 		return result
 	}
 	return BEV_ERROR
+}
+
+// giveBack closes a buffer that a Filter was given, and undoes what that has not.
+func (buf *Buffer) giveBack() {
+	for buf.Unlock() == nil {
+	}
+	if buf.c != nil {
+		buf.unwatch()
+		buf.c = nil
+	}
 }
 
 // uncover ends the filter for what is underneath, when its C part has been freed.

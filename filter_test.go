@@ -1209,3 +1209,83 @@ func TestFilterClosedInItsWriteCallback(t *testing.T) {
 		t.Errorf("%d events are left", n)
 	}
 }
+
+// What a filter leaves undone with the buffers that it was given is undone after it.
+func TestFilterBuffersGivenBack(t *testing.T) {
+	filterEverywhere(t, func(t *testing.T, _ *libevent.Base, first, _ *libevent.BufferEvent, options libevent.BufferEventOptions) {
+		handles := libevent.Alive["BufferCallback"]()
+		changes := 0
+		var kept []*libevent.Buffer
+		f := filterNew(t, first, nil, func(src, dst *libevent.Buffer, _ int, _ libevent.FlushMode) libevent.FilterResult {
+			for _, buf := range []*libevent.Buffer{src, dst} {
+				kept = append(kept, buf)
+				must(t, buf.Lock())
+				must(t, buf.Lock())
+				addCallback(t, buf, func(*libevent.Buffer, bufferInfo) { changes++ })
+			}
+			return libevent.BEV_NEED_MORE
+		}, options)
+		for range 3 {
+			must(t, second(f.WriteString("x")))
+		}
+		if len(kept) != 6 || changes != 0 {
+			t.Errorf("%d buffers, %d changes told", len(kept), changes)
+		}
+		if n := libevent.Alive["BufferCallback"](); n != handles {
+			t.Errorf("%d handles, were %d", n, handles)
+		}
+		for _, buf := range kept {
+			wantErr(t, buf.Unlock(), "evbuffer_unlock", syscall.EPERM)
+			wantErr(t, buf.Lock(), "evbuffer_lock", libevent.ErrClosed)
+		}
+		// Another thread can have the lock.
+		written := make(chan error)
+		go func() { written <- second(f.WriteString("x")) }()
+		must(t, wait(t, "a write elsewhere", written))
+	})
+}
+
+// The buffers that a filter is given are those of BufferEvents, and take what those do.
+func TestFilterBuffersBelong(t *testing.T) {
+	file := newFile(t, "a file")
+	own := newBuffer(t, "own")
+	shared := newBuffer(t)
+	must(t, shared.AddBufferReference(own))
+	b := bevBase(t)
+	left, right := bevTwo(t, b, false, bevOwn)
+	called := 0
+	try := func(src, dst *libevent.Buffer, _ int, _ libevent.FlushMode) libevent.FilterResult {
+		called++
+		for _, buf := range []*libevent.Buffer{src, dst} {
+			wantErr(t, buf.SetFlags(libevent.EVBUFFER_FLAG_DRAINS_TO_FD), "evbuffer_set_flags", syscall.EINVAL)
+			wantErr(t, buf.ClearFlags(libevent.EVBUFFER_FLAG_DRAINS_TO_FD), "evbuffer_clear_flags", syscall.EINVAL)
+			wantErr(t, buf.AddBufferReference(own), "evbuffer_add_buffer_reference", syscall.ENOTSUP)
+			wantErr(t, buf.AddBuffer(shared), "evbuffer_add_buffer", syscall.ENOTSUP)
+		}
+		wantErr(t, own.AddBufferReference(src), "evbuffer_add_buffer_reference", syscall.ENOTSUP)
+		return filterPass(src, dst, -1, libevent.BEV_NORMAL)
+	}
+	// Not sent, the file is in the output of what is underneath when the filter comes.
+	must(t, left.Disable(libevent.EV_WRITE))
+	must(t, left.Output().AddFile(file, 0, -1))
+	f := filterNew(t, left, try, func(src, dst *libevent.Buffer, limit int, mode libevent.FlushMode) libevent.FilterResult {
+		if dst.Len() != len("a file") || dst.Peek() != nil {
+			t.Errorf("%d bytes of a file, %q", dst.Len(), dst.Peek())
+		}
+		wantErr(t, second(dst.PullUp(-1)), "evbuffer_pullup", syscall.ENOTSUP)
+		return try(src, dst, limit, mode)
+	}, 0)
+	must(t, f.Enable(libevent.EV_READ))
+	must(t, second(f.WriteString(", a text")))
+	must(t, second(right.WriteString("an answer")))
+	must(t, right.Enable(libevent.EV_READ))
+	for range 4 {
+		loopPass(t, b)
+	}
+	if got := string(bevRead(t, right)); called != 2 || got != "a file, a text" {
+		t.Errorf("%d calls, %q", called, got)
+	}
+	if got := string(bevRead(t, f)); got != "an answer" {
+		t.Errorf("%q came", got)
+	}
+}
