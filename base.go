@@ -150,7 +150,12 @@ func (b *Base) Close() error {
 		return &Error{op, ErrRunning}
 	}
 	b.life.Close()
-	b.children.CloseAll()
+	runAll([]func(){b.children.CloseAll, b.free})
+	return nil
+}
+
+// free frees what Close leaves: all but the children.
+func (b *Base) free() {
 	b.life.Drain()
 	bases.Delete(b.handle)
 	released := C.golibevent_base_free(b.c)
@@ -159,7 +164,6 @@ func (b *Base) Close() error {
 	b.posts, b.ends = nil, nil
 	b.mu.Unlock()
 	runAll(append(ends, takeReferences(released)...))
-	return nil
 }
 
 // Dispatch runs the loop until no events are left, or until LoopExit, LoopBreak or

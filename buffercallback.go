@@ -325,7 +325,7 @@ func (w *bufferWatch) run(list []*BufferCallback, info BufferCallbackInfo) {
 // closed says whether Close has come, after which no callback does.
 func (w *bufferWatch) closed() bool {
 	if bev := w.buf.owner; bev != nil {
-		return bev.closed()
+		return bev.closed() || bev.base.life.Closed()
 	}
 	return watches.Get(w.handle) == nil
 }

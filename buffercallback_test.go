@@ -856,6 +856,29 @@ func TestBufferCallbackOfPair(t *testing.T) {
 	told(t, "input", in, bufferInfo{0, 3, 0})
 }
 
+// TestBufferCallbackNotInBaseClose closes a filter and its pair with their base, which moves
+// what the filter has kept the pair from reading: no callback comes any more, and the panic of
+// a cleanup comes when all is freed.
+func TestBufferCallbackNotInBaseClose(t *testing.T) {
+	b, err := libevent.New()
+	must(t, err)
+	one, two := bevTwo(t, b, true, 0)
+	filterNew(t, two, nil, nil, 0)
+	// Memory without bytes goes when there are some.
+	must(t, two.Input().Unfreeze(false))
+	must(t, two.Input().AddReference(nil, func() { panic("a cleanup") }))
+	must(t, two.Input().Freeze(false))
+	must(t, second(one.WriteString("x")))
+	addCallback(t, two.Input(), func(*libevent.Buffer, bufferInfo) { t.Error("a callback came") })
+	defer func() {
+		if p := recover(); p != "a cleanup" {
+			t.Errorf("panic %v", p)
+		}
+		must(t, b.Close())
+	}()
+	must(t, b.Close())
+}
+
 // TestBufferCallbacksLeaveNothing makes callbacks and closes their buffers in all ways.
 func TestBufferCallbacksLeaveNothing(t *testing.T) {
 	needsNoDebugMode(t)

@@ -331,11 +331,11 @@ func (bev *BufferEvent) free() {
 	r := C.golibevent_bufferevent_free(bev.c, bev.limits())
 	bev.input.unwatch()
 	bev.output.unwatch()
-	if f := bev.filter(); f != nil {
-		f.uncover()
-	}
 	bev.base.children.Remove(&bev.node)
-	endCall(r.released, r.panicked)
+	defer endCall(r.released, r.panicked)
+	if f := bev.filter(); f != nil {
+		f.uncover() // which may panic too
+	}
 }
 
 // closed says whether Close was called: the buffers are then not to be used.

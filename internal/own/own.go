@@ -81,30 +81,35 @@ func (s *Set) WhileEmpty(fn func()) {
 }
 
 // CloseAll closes the set and every child, newest first, and returns when the last
-// of them is out: a child that is closed while a call is inside it leaves later.
+// of them is out: a child that is closed while a call is inside it leaves later. When
+// a Close panics, the panic comes after all that.
 func (s *Set) CloseAll() {
+	returned := false
+	defer func() {
+		if !returned {
+			s.CloseAll()
+		}
+	}()
+	for child := s.takeOpen(); child != nil; child = s.takeOpen() {
+		_ = child.Close()
+	}
+	for s.Len() > 0 {
+		runtime.Gosched()
+	}
+	returned = true
+}
+
+// takeOpen closes the set, and returns the newest child that it has not returned before.
+func (s *Set) takeOpen() (child io.Closer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	for n := s.newest; n != nil; n = s.newestOpen() {
-		child := n.Child
-		n.Child = nil
-		s.mu.Unlock()
-		_ = child.Close()
-		s.mu.Lock()
-	}
-	for s.newest != nil {
-		s.mu.Unlock()
-		runtime.Gosched()
-		s.mu.Lock()
-	}
-}
-
-// newestOpen returns the newest child that CloseAll has not closed.
-func (s *Set) newestOpen() *Node {
 	n := s.newest
 	for n != nil && n.Child == nil {
 		n = n.older
 	}
-	return n
+	if n != nil {
+		child, n.Child = n.Child, nil
+	}
+	return child
 }

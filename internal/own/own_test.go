@@ -22,8 +22,8 @@ func children(s *own.Set, n int, closed func(i int)) []*own.Node {
 	for i := range nodes {
 		node := &own.Node{}
 		node.Child = closer(func() error {
+			defer s.Remove(node)
 			closed(i)
-			s.Remove(node)
 			return errors.New("which nobody asks for")
 		})
 		nodes[i] = node
@@ -94,6 +94,24 @@ func TestChildClosesAnother(t *testing.T) {
 	if !slices.Equal(closed, []int{2, 0, 1}) || s.Len() != 0 {
 		t.Errorf("closed %v, Len %d", closed, s.Len())
 	}
+}
+
+// A panic of a child's Close comes out when the others are closed.
+func TestChildPanics(t *testing.T) {
+	var s own.Set
+	var closed []int
+	children(&s, 4, func(i int) {
+		closed = append(closed, i)
+		if i%2 == 1 {
+			panic(i)
+		}
+	})
+	defer func() {
+		if p := recover(); p != 1 || !slices.Equal(closed, []int{3, 2, 1, 0}) || s.Len() != 0 {
+			t.Errorf("panic %v, closed %v, Len %d", p, closed, s.Len())
+		}
+	}()
+	s.CloseAll()
 }
 
 // CloseAll returns when the last child is out, however late that is.
