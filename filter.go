@@ -102,14 +102,14 @@ func (bev *BufferEvent) NewFilter(input, output Filter, options BufferEventOptio
 		return nil, opError(op, syscall.ENOMEM)
 	}
 	top.adopt(made.bev)
-	if bev.closed() {
-		_ = top.Close()
-		return nil, &Error{op, ErrClosed}
-	}
-	if made.r.panicked != 0 {
+	closed := bev.closed()
+	if closed || made.r.panicked != 0 {
 		_ = top.Close()
 	}
 	endCall(made.r.released, made.r.panicked)
+	if closed {
+		return nil, &Error{op, ErrClosed}
+	}
 	return top, nil
 }
 

@@ -1289,3 +1289,18 @@ func TestFilterBuffersBelong(t *testing.T) {
 		t.Errorf("%q came", got)
 	}
 }
+
+// What is underneath is closed in a callback that NewFilter brings about, which then panics.
+func TestFilterClosedAndPanicInNew(t *testing.T) {
+	b := bevBase(t)
+	one, two := bevTwo(t, b, true, 0)
+	must(t, second(one.WriteString("x")))
+	addCallback(t, two.Input(), func(*libevent.Buffer, bufferInfo) {
+		must(t, two.Close())
+		panic("in NewFilter")
+	})
+	p := bevPanic(func() { _, _ = two.NewFilter(nil, nil, 0) })
+	if p == nil || p.Value != "in NewFilter" || libevent.LivePanics() != 0 {
+		t.Errorf("NewFilter panicked with %v, %d panics left", p, libevent.LivePanics())
+	}
+}
