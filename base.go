@@ -59,6 +59,7 @@ type Base struct {
 	inline atomic.Int32
 
 	features Features
+	nolock   bool // made with EVENT_BASE_FLAG_NOLOCK
 	children own.Set
 
 	// When the loop's goroutine has last given way, and how many callbacks there were;
@@ -409,9 +410,15 @@ func (b *Base) stop(why C.uint) error {
 
 // Run is Dispatch until ctx ends, and returns ctx.Err() then. It returns what
 // Dispatch returns when that ends for another reason, nil when no events are left.
+//
+// A context ends on a goroutine of its own: with EVENT_BASE_FLAG_NOLOCK Run returns ENOTSUP
+// for one that can.
 func (b *Base) Run(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
+	switch err := ctx.Err(); {
+	case err != nil:
 		return err
+	case b.nolock && ctx.Done() != nil:
+		return opError("event_base_loopbreak", syscall.ENOTSUP)
 	}
 	stopped := make(chan struct{})
 	forget := context.AfterFunc(ctx, func() {

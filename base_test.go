@@ -1342,6 +1342,21 @@ func TestGoexitLeavesThread(t *testing.T) {
 	}
 }
 
+// Nothing can wake a loop without locks, so no context can end it.
+func TestRunWithoutLocks(t *testing.T) {
+	b := newBaseWith(t, &libevent.Config{Flags: libevent.EVENT_BASE_FLAG_NOLOCK})
+	if _, err := b.AddTimer(soon, leave); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	isErrno(t, b.Run(ctx), syscall.ENOTSUP)
+	must(t, b.Run(context.Background()))
+	cancel()
+	if err := b.Run(ctx); err != context.Canceled {
+		t.Error("cancelled before:", err)
+	}
+}
+
 func TestRun(t *testing.T) {
 	b := newBase(t)
 	if err := b.Run(context.Background()); err != nil {

@@ -131,6 +131,7 @@ func NewWithConfig(cfg *Config) (*Base, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.nolock = cfg.Flags&EVENT_BASE_FLAG_NOLOCK != 0
 	if cfg.Priorities > 1 {
 		if err := b.SetPriorities(cfg.Priorities); err != nil {
 			_ = b.Close()
