@@ -275,6 +275,17 @@ end_stop(struct golibevent_base *gb)
 }
 
 /*
+ * Reports whether the thread is in a callback that a change of an evbuffer or a call of Go's
+ * has brought about. What that is in the midst of a loop could free, and so could the end of
+ * a base, which might also wait for the call.
+ */
+int
+golibevent_inside(void)
+{
+	return golibevent_call.changing > 0 || golibevent_call.inside;
+}
+
+/*
  * Runs the loop, unless a Stop has come before it. Of the requests that come while
  * it starts, one seen by neither end_stop is found by on_stop.
  */
@@ -282,18 +293,15 @@ int
 golibevent_base_loop(struct golibevent_base *gb, int flags)
 {
 	struct golibevent_base *outer = golibevent_loop;
-	unsigned char inside = golibevent_call.inside;
 	int rc, err;
 
-	/* It could free the evbuffer that is being changed. */
-	if (golibevent_call.changing > 0) {
+	if (golibevent_inside()) {
 		errno = EBUSY;
 		return -1;
 	}
 	if (end_stop(gb) != 0)
 		return 0;
 	golibevent_loop = gb;
-	golibevent_call.inside = 0;
 	/* Whoever holds gb->mu and sees that no loop runs can rely on it. */
 	pthread_mutex_lock(&gb->mu);
 	STORE(&gb->running, 1);
@@ -303,17 +311,9 @@ golibevent_base_loop(struct golibevent_base *gb, int flags)
 	err = errno;
 	STORE(&gb->running, 0);
 	golibevent_loop = outer;
-	golibevent_call.inside = inside;
 	end_stop(gb);
 	errno = err;
 	return rc;
-}
-
-/* Reports whether the thread is in a callback of an evbuffer. */
-int
-golibevent_changing(void)
-{
-	return golibevent_call.changing > 0;
 }
 
 /*

@@ -12,7 +12,7 @@ package libevent
 #cgo nocallback golibevent_base_loopexit
 #cgo noescape golibevent_base_dump_events
 #cgo nocallback golibevent_base_dump_events
-#cgo nocallback golibevent_changing
+#cgo nocallback golibevent_inside
 */
 import "C"
 
@@ -126,11 +126,12 @@ func (b *Base) leave() { b.life.Leave() }
 // Buffer.AddReference has added, and is still there, runs, and so does what Event.Finalize
 // was given.
 //
-// It returns ErrRunning while a loop or a callback runs on the base, and in the callback
-// of a Buffer; ErrBroken after a Goexit in a callback; and nil when the base was closed
-// before. Of a base of BaseFromPointer it frees all but the C base, and may then be called
-// while C runs its loop, also from a callback, unless another goroutine is in Del for that
-// callback's event: each would wait for the other.
+// It returns ErrRunning while a loop or a callback runs on the base, and for any base in the
+// callback of a Buffer and in one that runs inside a method; ErrBroken after a Goexit in a
+// callback; and nil when the base was closed before. Of a base of BaseFromPointer it frees
+// all but the C base, and may then be called while C runs its loop, also from a callback,
+// unless another goroutine is in Del for that callback's event: each would wait for the
+// other.
 //
 // Wraps: event_base_free
 func (b *Base) Close() error {
@@ -141,7 +142,7 @@ func (b *Base) Close() error {
 	case b.broken.Load():
 		return &Error{op, ErrBroken}
 	}
-	if b.inline.Load() > 0 || C.golibevent_changing() != 0 {
+	if b.inline.Load() > 0 || C.golibevent_inside() != 0 {
 		return &Error{op, ErrRunning}
 	}
 	if !b.running.CompareAndSwap(false, true) {
@@ -171,8 +172,9 @@ func (b *Base) free() {
 // Stop ends it. Callbacks run on the calling goroutine.
 //
 // It returns the error of an event whose callback asked for something impossible,
-// ErrRunning when a loop runs already on the base, and in the callback of a Buffer, and
-// the backend's error. After a panic in a callback it panics with a *CallbackPanic.
+// ErrRunning when a loop runs already on the base, in the callback of a Buffer and in one
+// that runs inside a method, and the backend's error. After a panic in a callback it panics
+// with a *CallbackPanic.
 //
 // Wraps: event_base_dispatch
 func (b *Base) Dispatch() error { return b.loop(0, "event_base_dispatch") }

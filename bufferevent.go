@@ -54,8 +54,8 @@ const directions = EV_READ | EV_WRITE
 // can be inside a call of a method. With it they run from the loop: first
 // BEV_EVENT_CONNECTED, then the read callback, the write callback, and the other
 // events ORed. When a callback panics inside a method and no loop of the base runs on
-// the goroutine, the method panics with the *CallbackPanic; else Dispatch does. No
-// callback comes after Close.
+// the goroutine, the method panics with the *CallbackPanic; else Dispatch does. Inside a
+// method a callback can run no loop and close no base. No callback comes after Close.
 //
 // # Goroutines
 //

@@ -2245,3 +2245,54 @@ func TestFlushHasNoErrno(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A callback that runs inside a method can neither run a loop nor close a base, which might
+// be that of what the method moves.
+func TestBufferEventInsideRunsNoLoop(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		call func(f *libevent.BufferEvent, src *libevent.Buffer) error
+	}{
+		{"WriteBuffer", func(f *libevent.BufferEvent, src *libevent.Buffer) error { return f.WriteBuffer(src) }},
+		{"AddBuffer", func(f *libevent.BufferEvent, src *libevent.Buffer) error { return f.Output().AddBuffer(src) }},
+		{"RemoveBuffer", func(f *libevent.BufferEvent, src *libevent.Buffer) error {
+			return second(src.RemoveBuffer(f.Output(), 10))
+		}},
+		{"Trigger", func(f *libevent.BufferEvent, _ *libevent.Buffer) error {
+			return f.Trigger(libevent.EV_WRITE, libevent.BEV_TRIG_IGNORE_WATERMARKS)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b, other := bevBase(t), bevBase(t)
+			idle := bevBase(t)
+			under, _ := bevTwo(t, b, true, 0)
+			from, to := bevTwo(t, other, true, 0)
+			must(t, to.Enable(libevent.EV_READ))
+			must(t, second(from.WriteString("x")))
+			inside := 0
+			try := func() {
+				inside++
+				must(t, to.Close())
+				for _, b := range []*libevent.Base{b, other, idle} {
+					isErrno(t, b.Loop(libevent.EVLOOP_NONBLOCK), libevent.ErrRunning)
+					isErrno(t, b.Close(), libevent.ErrRunning)
+				}
+			}
+			f := filterNew(t, under, nil, func(src, dst *libevent.Buffer, limit int, mode libevent.FlushMode) libevent.FilterResult {
+				try()
+				return filterPass(src, dst, limit, mode)
+			}, 0)
+			f.SetCallbacks(nil, func(*libevent.BufferEvent) { try() }, nil)
+			must(t, test.call(f, to.Input()))
+			if inside == 0 {
+				t.Error("no callback came")
+			}
+			// One that runs in a loop can, of other bases.
+			must(t, b.Post(func() {
+				must(t, other.Loop(libevent.EVLOOP_NONBLOCK))
+				must(t, idle.Close())
+			}))
+			loopPass(t, b)
+		})
+	}
+}

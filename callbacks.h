@@ -200,7 +200,7 @@ struct golibevent_base *golibevent_base_borrow(struct event_base *);
 int golibevent_base_priority_init(struct golibevent_base *, int n);
 struct golibevent_reference *golibevent_base_free(struct golibevent_base *);
 int golibevent_base_loop(struct golibevent_base *, int flags);
-int golibevent_changing(void);
+int golibevent_inside(void);
 void golibevent_base_stop(struct golibevent_base *, unsigned why);
 void golibevent_base_unstop(struct golibevent_base *, unsigned why);
 int golibevent_base_loopexit(struct golibevent_base *, int64_t us);
