@@ -197,36 +197,61 @@ give(struct evbuffer *dst, struct evbuffer *src)
 	evbuffer_free(src);
 }
 
-/* Moves n bytes, all with n < 0, so that src is whole when dst's callbacks come. It is no
- * call of Go's by itself. */
+/*
+ * Moves n bytes, fewer than there are, in steps, as libevent's result is an int. libevent
+ * goes on when there is no memory for the last part of a step, which is then lost: that is
+ * ENOMEM.
+ */
+static int64_t
+move(struct evbuffer *src, struct evbuffer *dst, size_t n)
+{
+	size_t moved = 0, step;
+	int rc;
+
+	errno = 0;
+	do {
+		step = n - moved < INT_MAX ? n - moved : INT_MAX;
+		rc = evbuffer_remove_buffer(src, dst, step);
+		if (rc == -1 || errno == ENOMEM)
+			return -1;
+		moved += rc;
+	} while (rc > 0 && moved < n);
+	return moved;
+}
+
+/* Does the same by a way round: libevent calls dst's callbacks while src is in pieces. */
+static int64_t
+move_around(struct evbuffer *src, struct evbuffer *dst, size_t n)
+{
+	struct evbuffer *part;
+	int64_t moved;
+	int err;
+
+	if (golibevent_buffer_end_is_frozen(dst) || (part = evbuffer_new()) == NULL)
+		return -1;
+	moved = move(src, part, n);
+	err = errno;
+	give(dst, part);
+	errno = err;
+	return moved;
+}
+
+/* Moves n bytes, all with n < 0. It is no call of Go's by itself. */
 int
 golibevent_buffer_move(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t n)
 {
-	struct evbuffer *part;
-	int rc;
-
 	if (n < 0 || (size_t)n >= evbuffer_get_length(src))
-		return evbuffer_remove_buffer(src, dst, EV_SSIZE_MAX) < 0 ? -1 : 0;
-	if (golibevent_buffer_end_is_frozen(dst) || (part = evbuffer_new()) == NULL)
-		return -1;
-	rc = evbuffer_remove_buffer(src, part, n);
-	give(dst, part);
-	return rc < 0 ? -1 : 0;
+		return evbuffer_add_buffer(dst, src);
+	return move_around(src, dst, n) == -1 ? -1 : 0;
 }
 
-/*
- * Moves n bytes, in steps, as libevent's result is an int. libevent goes on when there
- * is no memory for the last part of a step, which is then lost: that is ENOMEM. It calls
- * dst's callbacks while src is in pieces, so with those a part of src takes a way round.
- */
+/* Moves n bytes, or all when there are fewer. */
 struct golibevent_done
 golibevent_buffer_remove_buffer(struct evbuffer *src, struct evbuffer *dst, size_t n,
     bool watched)
 {
 	struct golibevent_outer outer = begin_call();
-	size_t len = evbuffer_get_length(src), moved = 0, step;
-	struct evbuffer *to = dst;
-	int rc = -1;
+	size_t len = evbuffer_get_length(src);
 
 	if (n == 0)
 		return end(outer, 0);
@@ -234,24 +259,9 @@ golibevent_buffer_remove_buffer(struct evbuffer *src, struct evbuffer *dst, size
 		return end(outer, evbuffer_remove_buffer(src, dst, 1));
 	if (!room(dst, n < len ? n : len))
 		return end(outer, -1);
-	if (n >= len) {
-		rc = evbuffer_add_buffer(dst, src);
-		return end(outer, rc == -1 ? -1 : (int64_t)len);
-	}
-	if (watched && (golibevent_buffer_end_is_frozen(dst) || (to = evbuffer_new()) == NULL))
-		return end(outer, -1);
-	do {
-		step = n - moved < INT_MAX ? n - moved : INT_MAX;
-		rc = evbuffer_remove_buffer(src, to, step);
-		if (rc == -1 || errno == ENOMEM) {
-			rc = -1;
-			break;
-		}
-		moved += rc;
-	} while (rc > 0 && moved < n);
-	if (watched)
-		give(dst, to);
-	return end(outer, rc == -1 ? -1 : (int64_t)moved);
+	if (n >= len)
+		return end(outer, evbuffer_add_buffer(dst, src) == -1 ? -1 : (int64_t)len);
+	return end(outer, watched ? move_around(src, dst, n) : move(src, dst, n));
 }
 
 /* n is INT_MAX at most, as libevent's result. */
