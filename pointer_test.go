@@ -452,3 +452,36 @@ func TestBorrowedFromGoroutines(t *testing.T) {
 	}
 	wait(t, "the loop", passed)
 }
+
+// The pointer of a BufferEvent can be asked for while other goroutines use it.
+func TestBufferEventPointerFromGoroutines(t *testing.T) {
+	b := newBase(t)
+	for range 1000 {
+		bev, err := b.NewBufferEvent(-1, fromAnywhere)
+		must(t, err)
+		start := make(chan struct{})
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Add(2)
+			go func() {
+				defer wg.Done()
+				<-start
+				if bev.Pointer() == nil {
+					t.Error("no pointer")
+				}
+			}()
+			go func() {
+				defer wg.Done()
+				<-start
+				for range 10 {
+					if bev.Enabled() != libevent.EV_WRITE {
+						t.Error("EV_WRITE is not enabled")
+					}
+				}
+			}()
+		}
+		close(start)
+		wg.Wait()
+		must(t, bev.Close())
+	}
+}

@@ -23,7 +23,7 @@ const unviewed = 1 << 31
 
 // hide ends the views of bev, for good.
 func (bev *BufferEvent) hide() {
-	if bev.options&unviewed == 0 {
+	if !bev.has(BEV_OPT_THREADSAFE | unviewed) {
 		bev.options |= unviewed
 		bev.setCallbacks()
 	}
