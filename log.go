@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 	"unsafe"
 )
@@ -43,10 +44,14 @@ var logs struct {
 //
 // The messages so far reach the logger before SetLogger returns. A handler may use
 // this package, but not SetLogger and FlushLog, which wait for it. SetLogger is safe from
-// any goroutine. It returns the error of pipe.
+// any goroutine. It returns EINVAL for a Logger without a handler, as the zero one is, and
+// the error of pipe.
 //
 // Wraps: event_set_log_callback
 func SetLogger(l *slog.Logger) error {
+	if l != nil && l.Handler() == nil {
+		return opError("event_set_log_callback", syscall.EINVAL)
+	}
 	logs.mu.Lock()
 	defer logs.mu.Unlock()
 	switch {

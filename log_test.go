@@ -92,6 +92,12 @@ func grumbler(t *testing.T) func() {
 	}
 }
 
+// The zero Logger could not be given a message.
+func TestLogWithoutHandler(t *testing.T) {
+	isErrno(t, libevent.SetLogger(new(slog.Logger)), syscall.EINVAL)
+	grumbler(t)()
+}
+
 // Upstream: util/log
 func TestLogReachesSlog(t *testing.T) {
 	for _, tt := range []struct {
