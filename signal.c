@@ -192,8 +192,10 @@ golibevent_sink_abandon(struct golibevent_base *gb)
 	pthread_mutex_lock(&signals_mu);
 	if (gb->sink != NULL) {
 		STORE(&gb->sink->open, 0);
-		for (s = gb->sink->first; s != NULL; s = s->next)
+		for (s = gb->sink->first; s != NULL; s = s->next) {
 			uninstall(s->signum);
+			s->added = 0;
+		}
 		gb->sink->first = gb->sink->last = NULL;
 	}
 	pthread_mutex_unlock(&signals_mu);
