@@ -1011,7 +1011,7 @@ func (buf *Buffer) ReadFrom(r io.Reader) (int64, error) {
 		if err != nil {
 			return total, err
 		}
-		n, readErr := buf.lend(r.Read, extents[0])
+		n, readErr := buf.lend(r.Read, extents[0], false)
 		if err := buf.Commit(n); err != nil {
 			return total, err
 		}
@@ -1048,7 +1048,7 @@ func (buf *Buffer) WriteTo(w io.Writer) (int64, error) {
 		if len(chunk) == 0 {
 			return total, nil
 		}
-		n, writeErr := buf.lend(w.Write, chunk)
+		n, writeErr := buf.lend(w.Write, chunk, true)
 		if n < 0 || n > len(chunk) {
 			return total, opError("evbuffer_drain", syscall.EINVAL)
 		}
@@ -1074,8 +1074,19 @@ func (buf *Buffer) addAll(src *Buffer) (int64, error) {
 	return int64(n), nil
 }
 
-// lend calls fn with memory of the buffer, which nothing else may change meanwhile.
-func (buf *Buffer) lend(fn func([]byte) (int, error), p []byte) (int, error) {
+// lend calls fn with memory of the buffer at its start or its end, which nothing else may
+// change meanwhile: in a BufferEvent's that end is frozen, and Close waits.
+func (buf *Buffer) lend(fn func([]byte) (int, error), p []byte, start bool) (int, error) {
+	if bev := buf.owner; bev != nil {
+		if err := bev.enter("evbuffer_freeze"); err != nil {
+			return 0, err
+		}
+		defer bev.leave()
+		bev.base.inline.Add(1) // whose Close would wait for this
+		defer bev.base.inline.Add(-1)
+		C.evbuffer_freeze(buf.c, cBool(start))
+		defer C.evbuffer_unfreeze(buf.c, cBool(start))
+	}
 	buf.lent = true
 	defer func() { buf.lent = false }()
 	return fn(p)

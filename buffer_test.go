@@ -2112,3 +2112,62 @@ func TestRemoveBufferOfNothingFrozen(t *testing.T) {
 	_, err := src.RemoveBuffer(dst, 1)
 	isErrno(t, err, syscall.EPERM)
 }
+
+// rw is a function as a Reader and a Writer.
+type rw func(p []byte) (int, error)
+
+func (f rw) Read(p []byte) (int, error)  { return f(p) }
+func (f rw) Write(p []byte) (int, error) { return f(p) }
+
+// TestBufferLentByBufferEvent uses a BufferEvent while a Reader or a Writer has memory of its
+// buffers, which stays as it is. The chunk is large enough to have a mapping of its own.
+func TestBufferLentByBufferEvent(t *testing.T) {
+	text := strings.Repeat("0123456789", 100_000)
+	for _, inLoop := range []bool{false, true} {
+		b, err := libevent.New()
+		must(t, err)
+		near, far := bevTwo(t, b, true, 0)
+		must(t, far.Enable(libevent.EV_READ))
+		must(t, second(near.WriteString(text)))
+		own := newBuffer(t)
+		// use does what would let go of the memory.
+		use := func() {
+			isErrno(t, second(far.Read(make([]byte, 10))), syscall.EPERM)
+			isErrno(t, far.ReadBuffer(own), syscall.EPERM)
+			if _, err := near.WriteString(text); err == nil {
+				t.Error("more is written to the output")
+			}
+			must(t, near.Close())
+			must(t, far.Close())
+			isErrno(t, b.Close(), libevent.ErrRunning)
+			if !inLoop {
+				loopPass(t, b)
+				loopPass(t, b)
+			}
+		}
+		read, written := 0, ""
+		run := func() {
+			_, err := near.Output().ReadFrom(rw(func(p []byte) (int, error) {
+				_, err := far.Input().WriteTo(rw(func(p []byte) (int, error) {
+					use()
+					written = string(p)
+					return len(p), nil
+				}))
+				isErrno(t, err, libevent.ErrClosed)
+				read = copy(p, text)
+				return read, io.EOF
+			}))
+			isErrno(t, err, libevent.ErrClosed)
+		}
+		if inLoop {
+			must(t, b.Post(run))
+			loopPass(t, b)
+		} else {
+			run()
+		}
+		if read == 0 || written != text {
+			t.Errorf("%d bytes read, %d written", read, len(written))
+		}
+		must(t, b.Close())
+	}
+}
