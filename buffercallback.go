@@ -64,9 +64,9 @@ var watches slots.Table[bufferWatch]
 // program ends. A Goexit in fn breaks the buffer, which returns ErrBroken from then on.
 //
 // fn may add and remove callbacks, close the buffer or its BufferEvent, after which no
-// callback comes, and change the buffer, of which all callbacks are told inside that call, fn included: what changes it
-// every time ends the program. It cannot run a loop, nor close a base: both return
-// ErrRunning.
+// callback comes, and change the buffer, of which all callbacks are told inside that call,
+// fn included: what changes it every time ends the program. It cannot run a loop, nor close
+// a base: both return ErrRunning.
 //
 // It returns EINVAL for a nil fn, and ENOMEM.
 //

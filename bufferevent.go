@@ -1157,7 +1157,8 @@ func (bev *BufferEvent) Err() error { return bev.last.err() }
 // Lock takes the lock of a BufferEvent with BEV_OPT_THREADSAFE, to make one of several
 // calls: what others do meanwhile waits, the loop included. The goroutine that holds it
 // may take it again, and stays on its thread until it has called Unlock as often. It may
-// Close the BufferEvent, which then goes with the last Unlock; Base.Close waits for that.
+// Close the BufferEvent, which then goes with the last Unlock; Base.Close waits for that,
+// and is not for the goroutine that holds the lock.
 //
 // It returns EINVAL without BEV_OPT_THREADSAFE.
 //
