@@ -1075,7 +1075,8 @@ func (buf *Buffer) addAll(src *Buffer) (int64, error) {
 }
 
 // lend calls fn with memory of the buffer at its start or its end, which nothing else may
-// change meanwhile: in a BufferEvent's that end is frozen, and Close waits.
+// change meanwhile. Where others have the evbuffer that end is frozen, and what it belongs to
+// stays.
 func (buf *Buffer) lend(fn func([]byte) (int, error), p []byte, start bool) (int, error) {
 	if bev := buf.owner; bev != nil {
 		if err := bev.enter("evbuffer_freeze"); err != nil {
@@ -1084,6 +1085,8 @@ func (buf *Buffer) lend(fn func([]byte) (int, error), p []byte, start bool) (int
 		defer bev.leave()
 		bev.base.inline.Add(1) // whose Close would wait for this
 		defer bev.base.inline.Add(-1)
+	}
+	if buf.owner != nil || buf.has(bufferBorrowed) {
 		C.evbuffer_freeze(buf.c, cBool(start))
 		defer C.evbuffer_unfreeze(buf.c, cBool(start))
 	}

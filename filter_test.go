@@ -1304,3 +1304,31 @@ func TestFilterClosedAndPanicInNew(t *testing.T) {
 		t.Errorf("NewFilter panicked with %v, %d panics left", p, libevent.LivePanics())
 	}
 }
+
+// A filter reads into the output of what is underneath, to which its Reader then wants to
+// write too: the memory that the Reader has stays as it is.
+func TestFilterLends(t *testing.T) {
+	b := bevBase(t)
+	first, far := bevTwo(t, b, false, bevOwn)
+	f := filterNew(t, first, nil, func(src, dst *libevent.Buffer, _ int, _ libevent.FlushMode) libevent.FilterResult {
+		must(t, src.Drain(src.Len()))
+		n, err := dst.ReadFrom(rw(func(p []byte) (int, error) {
+			if n, err := first.Write(bevBytes(10_000)); n != 0 || err == nil {
+				t.Errorf("%d bytes written meanwhile, %v", n, err)
+			}
+			return copy(p, "what was read"), io.EOF
+		}))
+		if n != 13 || err != nil {
+			t.Errorf("ReadFrom: %d, %v", n, err)
+		}
+		return libevent.BEV_OK
+	}, 0)
+	must(t, second(f.WriteString("x")))
+	must(t, far.Enable(libevent.EV_READ))
+	for range 3 {
+		loopPass(t, b)
+	}
+	if got := string(bevRead(t, far)); got != "what was read" {
+		t.Errorf("%q came", got)
+	}
+}
