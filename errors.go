@@ -53,7 +53,8 @@ var (
 	// ErrBroken says that a callback has ended its goroutine inside the loop
 	// (runtime.Goexit, which testing's FailNow also calls). Nothing can stop
 	// that or mend the loop: the base refuses everything from then on, and its
-	// memory is kept.
+	// memory is kept. What waits for the callback by then waits for ever: Event.Del
+	// for the callback's event, and methods for the lock of its BufferEvent.
 	ErrBroken = errors.New("a callback has called runtime.Goexit inside the loop")
 )
 
