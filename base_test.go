@@ -1335,7 +1335,8 @@ func TestGoexitLeavesThread(t *testing.T) {
 		must(t, bev.Trigger(libevent.EV_READ, libevent.BEV_TRIG_IGNORE_WATERMARKS))
 		must(t, bev.Close())
 		must(t, other.Close())
-		if b, size := ctest.Allocated(); b != blocks || size != bytes {
+		inDebugMode := os.Getenv(debugModeVariable) != "" // in which libevent keeps what it has seen
+		if b, size := ctest.Allocated(); (b != blocks || size != bytes) && !inDebugMode {
 			t.Errorf("libevent keeps %d blocks of %d bytes", b-blocks, size-bytes)
 		}
 		libevent.Abandon(b)
