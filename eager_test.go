@@ -490,10 +490,10 @@ func TestEagerWriteTimeout(t *testing.T) {
 	if len(happened) != 0 {
 		t.Errorf("with nothing to write: %v", happened)
 	}
+	start := time.Now()
 	if _, err := first.Write(make([]byte, 1<<20)); err != nil {
 		t.Error(err)
 	}
-	start := time.Now()
 	bevRun(t, b)
 	if want := []libevent.BufferEvents{0x42}; !slices.Equal(happened, want) || time.Since(start) < timeout {
 		t.Errorf("%v, want %v, after %v", happened, want, time.Since(start))

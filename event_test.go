@@ -1215,7 +1215,7 @@ func TestTimerDoesNotCatchUp(t *testing.T) {
 // Upstream: main/persistent_active_timeout
 func TestActivatePutsTheTimeoutOff(t *testing.T) {
 	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
-		const d = 100 * time.Millisecond
+		const d = 250 * time.Millisecond
 		b := newBaseWith(t, cfg)
 		var at time.Time // as the loop sees it
 		var got []events
@@ -1233,7 +1233,7 @@ func TestActivatePutsTheTimeoutOff(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(d / 4)
+		time.Sleep(d / 10)
 		if err := ev.Activate(libevent.EV_READ); err != nil {
 			t.Fatal(err)
 		}

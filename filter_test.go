@@ -248,20 +248,19 @@ func TestFilterTimeouts(t *testing.T) {
 				t.Errorf("%v after %v", what, d)
 			}
 			bevCheck(t, "Err", bev.Err(), syscall.ETIMEDOUT)
-			if len(happened) == 1 {
-				bevCheck(t, "UpdateCachedTime", b.UpdateCachedTime(), nil)
-				start = time.Now()
-				bevCheck(t, "Enable", bev.Enable(libevent.EV_READ), nil)
+			if len(happened) > 1 { // there is no third
+				bevCheck(t, "LoopExit", b.LoopExit(2*wait), nil)
+				return
 			}
+			bevCheck(t, "UpdateCachedTime", b.UpdateCachedTime(), nil)
+			start = time.Now()
+			bevCheck(t, "Enable", bev.Enable(libevent.EV_READ), nil)
 		})
 		bevCheck(t, "SetTimeouts", f.SetTimeouts(wait, wait), nil)
 		if _, err := f.WriteString("nobody reads this"); err != nil {
 			t.Error(err)
 		}
 		bevCheck(t, "Disable", second.Disable(libevent.EV_READ), nil)
-		if err := b.LoopExit(8 * wait); err != nil {
-			t.Error(err)
-		}
 		bevRun(t, b)
 		if want := []libevent.BufferEvents{0x42, 0x41}; !slices.Equal(happened, want) || f.Enabled() != 0 {
 			t.Errorf("%v, want %v; enabled %v", happened, want, f.Enabled())
