@@ -55,6 +55,7 @@ type Event struct {
 	fn     EventCallback
 	fd     int32 // descriptor, signal, or -1
 	signal bool
+	once   bool // closed before its callback is called
 	life   life.Life
 	flags  atomic.Uint32 // isMade, isFile
 	handle uintptr
@@ -96,14 +97,14 @@ func (b *Base) AddEvent(fd int, events Events, fn EventCallback, timeout time.Du
 	if err != nil {
 		return nil, opError("event_add", err)
 	}
-	return b.newEvent(fd, events, fn, us, true)
+	return b.newEvent(fd, events, fn, us, added)
 }
 
 // NewEvent is AddEvent without the adding: the event waits for nothing until Add.
 //
 // Wraps: event_new
 func (b *Base) NewEvent(fd int, events Events, fn EventCallback) (*Event, error) {
-	return b.newEvent(fd, events, fn, -1, false)
+	return b.newEvent(fd, events, fn, -1, idle)
 }
 
 // AddTimer adds an event that fires every d, rounded up to 1 µs. With d 0 it fires
@@ -136,10 +137,14 @@ func (b *Base) Once(fd int, events Events, fn func(what Events), timeout time.Du
 	if fn == nil {
 		return opError("event_base_once", syscall.EINVAL)
 	}
-	_, err := b.AddEvent(fd, events, func(what Events) (Events, time.Duration) {
+	us, err := addTimeout(events, timeout)
+	if err != nil {
+		return opError("event_add", err)
+	}
+	_, err = b.newEvent(fd, events, func(what Events) (Events, time.Duration) {
 		fn(what)
 		return LEAVE, 0
-	}, timeout)
+	}, us, once)
 	return err
 }
 
@@ -151,8 +156,15 @@ func addTimeout(events Events, timeout time.Duration) (C.int64_t, error) {
 	return microseconds(timeout)
 }
 
-// newEvent makes an event and, with add, adds it with a timeout of us.
-func (b *Base) newEvent(fd int, interest Events, fn EventCallback, us C.int64_t, add bool) (*Event, error) {
+// How an event begins.
+const (
+	idle = iota
+	added
+	once // added, and gone when it is called
+)
+
+// newEvent makes an event and, unless it is idle, adds it with a timeout of us.
+func (b *Base) newEvent(fd int, interest Events, fn EventCallback, us C.int64_t, how int) (*Event, error) {
 	const op = "event_new"
 	if fn == nil {
 		return nil, opError(op, syscall.EINVAL)
@@ -162,14 +174,14 @@ func (b *Base) newEvent(fd int, interest Events, fn EventCallback, us C.int64_t,
 		return nil, opError(op, err)
 	}
 	interest &= interestEvents
-	if add && interest == 0 && us < 0 {
+	if how != idle && interest == 0 && us < 0 {
 		return nil, opError("event_add", syscall.EINVAL)
 	}
 	if err := b.enter(op); err != nil {
 		return nil, err
 	}
 	defer b.leave()
-	ev := &Event{base: b, fn: fn, fd: int32(fd), signal: signal}
+	ev := &Event{base: b, fn: fn, fd: int32(fd), signal: signal, once: how == once}
 	ev.handle = events.Put(ev)
 	if ev.handle == 0 {
 		return nil, opError(op, syscall.ENOMEM)
@@ -182,7 +194,7 @@ func (b *Base) newEvent(fd int, interest Events, fn EventCallback, us C.int64_t,
 		return nil, opError(op, ErrClosed)
 	}
 	var err error
-	if add {
+	if how != idle {
 		ev.c, err = C.golibevent_event_new_add(b.c, C.int(fd), C.short(interest), C.uintptr_t(ev.handle), us)
 	} else {
 		ev.c, err = C.golibevent_event_new(b.c, C.int(fd), C.short(interest), C.uintptr_t(ev.handle))
@@ -637,6 +649,9 @@ func (ev *Event) serve(what Events, v *C.struct_golibevent_verdict) {
 	b := ev.base
 	returned := false
 	defer b.caught(&returned, &v.stop)
+	if ev.once {
+		_ = ev.Close()
+	}
 	next, timeout := ev.fn(what)
 	returned = true
 	switch {

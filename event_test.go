@@ -1881,6 +1881,31 @@ func TestOnce(t *testing.T) {
 	})
 }
 
+// Nothing is pending any more when it is called, and nothing comes after a panic.
+func TestOnceIsGoneWhenCalled(t *testing.T) {
+	p := socketpair(t)
+	b := newBase(t)
+	calls := 0
+	for fd, interest := range map[int]events{p[0]: libevent.EV_WRITE, -1: 0} {
+		if err := b.Once(fd, interest, func(events) {
+			calls++
+			if n := b.NumEvents(libevent.EVENT_BASE_COUNT_ADDED); n != 0 {
+				t.Errorf("%d events are pending", n)
+			}
+			panic("once")
+		}, soon); err != nil {
+			t.Fatal(err)
+		}
+		if p := dispatchPanics(t, b); p.Value != "once" {
+			t.Errorf("the panic is %v", p.Value)
+		}
+		dispatch(t, b)
+	}
+	if calls != 2 {
+		t.Errorf("called %d times", calls)
+	}
+}
+
 // What TestMain counts shows that nothing stays alive.
 //
 // Upstream: main/event_once_never

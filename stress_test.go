@@ -340,6 +340,61 @@ var callbackKinds = []struct {
 		must(t, b.Post(func() { _ = left.Close(); _ = right.Close() }))
 		return []any{left, right}
 	}},
+	{"cleanup of a segment", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		seg := newSegment(t, newFile(t, "x"), 0, -1, 0)
+		must(t, seg.AddCleanup(fn))
+		must(t, b.Post(func() { _ = seg.Close() }))
+		return nil
+	}},
+	{"once", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		must(t, b.Once(-1, 0, func(events) { fn() }, soon))
+		return nil
+	}},
+	{"finalizer", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		ev, err := b.AddTimer(faraway, keep)
+		must(t, err)
+		must(t, ev.Finalize(fn))
+		return nil
+	}},
+	{"read of an eager one", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		left := readOnce(t, b, false, fn)
+		must(t, left[1].(*libevent.BufferEvent).SetEager(true))
+		return left
+	}},
+	{"deferred read", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		left, right := bevTwo(t, b, false, libevent.BEV_OPT_DEFER_CALLBACKS)
+		right.SetCallbacks(func(bev *libevent.BufferEvent) { _ = bev.Close(); fn() }, nil, nil)
+		must(t, right.Enable(libevent.EV_READ))
+		must(t, second(left.WriteString("x")))
+		return []any{left, right}
+	}},
+	{"filter", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		left, right := bevTwo(t, b, false, 0)
+		var f *libevent.BufferEvent
+		f = filterNew(t, right, func(src, dst *libevent.Buffer, limit int, mode libevent.FlushMode) libevent.FilterResult {
+			_ = f.Close()
+			fn()
+			return libevent.BEV_OK
+		}, nil, 0)
+		must(t, f.Enable(libevent.EV_READ))
+		must(t, second(left.WriteString("x")))
+		return []any{left, right, f}
+	}},
+	{"change of a buffer", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		left, right := bevTwo(t, b, false, 0)
+		addCallback(t, right.Input(), func(*libevent.Buffer, bufferInfo) { _ = right.Close(); fn() })
+		must(t, right.Enable(libevent.EV_READ))
+		must(t, second(left.WriteString("x")))
+		return []any{left, right}
+	}},
+	{"deferred change", func(t *testing.T, b *libevent.Base, fn func()) []any {
+		left, right := bevTwo(t, b, false, 0)
+		must(t, right.Input().DeferCallbacks(b))
+		addCallback(t, right.Input(), func(*libevent.Buffer, bufferInfo) { _ = right.Close(); fn() })
+		must(t, right.Enable(libevent.EV_READ))
+		must(t, second(left.WriteString("x")))
+		return []any{left, right}
+	}},
 }
 
 // readOnce has fn called when something has been read.
