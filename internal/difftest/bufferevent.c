@@ -54,6 +54,7 @@ static unsigned depth;		/* of callbacks */
 static struct bev *current;	/* whose callback runs, or NULL */
 static bool looping;
 static bool with_filters;	/* programs make filters */
+static bool connected;		/* somebody was told so */
 
 static int step(void);
 
@@ -128,16 +129,26 @@ close_bev(struct bev *b)
 		free_bev(b);
 }
 
+/* Returns the error of an event. Of events that are joined the last says what errno is, if
+ * only by chance, and that may be what has come up to a filter and was told before: that it
+ * is connected. */
+static int
+reason(const struct bev *b, int what)
+{
+	int mixed = BEV_EVENT_EOF | BEV_EVENT_TIMEOUT | BEV_EVENT_CONNECTED;
+
+	if (what & BEV_EVENT_ERROR && (what & mixed || (connected && b->underlying != NULL)))
+		return 0;
+	return b->err;
+}
+
 static void
 callback(struct bev *b, int kind, int what)
 {
 	struct bev *outer = current;
-	int mixed = BEV_EVENT_EOF | BEV_EVENT_TIMEOUT | BEV_EVENT_CONNECTED;
 	unsigned n;
 
-	/* Of events that are joined the last says what errno is, if only by chance. */
-	SAY("callback", id(b), kind, what,
-	    kind != ON_EVENT || (what & mixed && what & BEV_EVENT_ERROR) ? 0 : b->err,
+	SAY("callback", id(b), kind, what, kind == ON_EVENT ? reason(b, what) : 0,
 	    evbuffer_get_length(bufferevent_get_input(b->bev)),
 	    evbuffer_get_length(bufferevent_get_output(b->bev)));
 	depth++;
@@ -627,6 +638,7 @@ do_trigger_event(struct bev *b)
 	SAY("trigger_event", id(b), what, options);
 	if (what != 0 && what != 0x100) {
 		err = CLOSED;
+		connected = connected || what == BEV_EVENT_CONNECTED;
 		if (!b->closed) {
 			enter(b);
 			errno = 0;
@@ -862,7 +874,7 @@ golibevent_diff_bufferevent(const uint8_t *program, size_t n, bool filters)
 	size_t i;
 
 	with_filters = filters;
-
+	connected = false;
 	golibevent_diff_begin(program, n);
 	make_all();
 	while (step())

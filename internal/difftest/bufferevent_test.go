@@ -31,6 +31,8 @@ type bufferEventMachine struct {
 	looping bool
 	filters bool // programs make filters
 
+	connected bool // somebody was told so
+
 	asides []*libevent.Buffer // of filters
 }
 
@@ -87,14 +89,24 @@ func (m *bufferEventMachine) setCallbacks(i, which int) {
 	}))
 }
 
+// reason returns the number of an event's error. Of events that are joined the last says
+// what errno is, if only by chance, and that may be what has come up to a filter and was
+// told before: that it is connected.
+func (m *bufferEventMachine) reason(bev *libevent.BufferEvent, what libevent.BufferEvents) int64 {
+	const mixed = libevent.BEV_EVENT_EOF | libevent.BEV_EVENT_TIMEOUT | libevent.BEV_EVENT_CONNECTED
+	byChance := what&mixed != 0 || (m.connected && bev.Underlying() != nil)
+	if what&libevent.BEV_EVENT_ERROR != 0 && byChance {
+		return 0
+	}
+	return number(bev.Err())
+}
+
 // callback does what the tape says.
 func (m *bufferEventMachine) callback(i, kind int, what libevent.BufferEvents) {
 	bev := m.bevs[i]
-	const mixed = libevent.BEV_EVENT_EOF | libevent.BEV_EVENT_TIMEOUT | libevent.BEV_EVENT_CONNECTED
 	var why int64
-	// Of events that are joined the last says what errno is, if only by chance.
-	if kind == onEvent && (what&mixed == 0 || what&libevent.BEV_EVENT_ERROR == 0) {
-		why = number(bev.Err())
+	if kind == onEvent {
+		why = m.reason(bev, what)
 	}
 	m.say("callback", int64(i), int64(kind), int64(what), why,
 		int64(bev.Input().Len()), int64(bev.Output().Len()))
@@ -329,6 +341,7 @@ func (m *bufferEventMachine) triggerEvent(bev *libevent.BufferEvent, id int64) {
 	if m.next()%2 != 0 {
 		options = libevent.BEV_TRIG_DEFER_CALLBACKS
 	}
+	m.connected = m.connected || what == libevent.BEV_EVENT_CONNECTED
 	m.say("trigger_event", id, int64(what), int64(options))
 	m.say("triggered", id, number(bev.TriggerEvent(what, options)))
 }
