@@ -816,11 +816,16 @@ func (buf *Buffer) PullUp(n int) ([]byte, error) {
 	} else {
 		done, err = C.golibevent_buffer_pullup_shared(buf.c, C.int64_t(n), buf.entry())
 	}
-	n, err = buf.finish(op, done, err)
-	if err != nil || n == 0 {
+	got, err := buf.finish(op, done, err)
+	switch {
+	case err != nil:
 		return nil, err
+	case done.released != nil: // a cleanup can have changed the buffer
+		return buf.PullUp(n)
+	case got == 0:
+		return nil, nil
 	}
-	return unsafe.Slice((*byte)(done.data), n), nil
+	return unsafe.Slice((*byte)(done.data), got), nil
 }
 
 // Expand makes room for n bytes in one chunk, so that adding them needs no memory. It
@@ -867,8 +872,11 @@ func (buf *Buffer) Reserve(n, extents int) ([][]byte, error) {
 	room.n = 0
 	done, err := C.golibevent_buffer_reserve(buf.c, C.size_t(n), &room.vec[0], C.int(extents))
 	count, err := buf.finish(op, done, err)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case done.released != nil: // a cleanup can have changed the buffer
+		return buf.Reserve(n, extents)
 	}
 	room.n = count
 	for i := range room.extents[:count] {

@@ -979,6 +979,57 @@ func TestBufferCleanupUsesBuffer(t *testing.T) {
 	wantErr(t, buf.Drain(1), "evbuffer_drain", libevent.ErrClosed)
 }
 
+// TestBufferCleanupBeforeMemory closes a buffer in the cleanup of a reference that a call lets
+// go of on the way to memory of the buffer: it must not give what is no more.
+func TestBufferCleanupBeforeMemory(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		op   string
+		call func(*libevent.Buffer) error
+	}{
+		{"Reserve", "evbuffer_reserve_space", func(buf *libevent.Buffer) error {
+			return second(buf.Reserve(5000, 2))
+		}},
+		{"AddIovec", "evbuffer_reserve_space", func(buf *libevent.Buffer) error {
+			return second(buf.AddIovec([][]byte{make([]byte, 5000)}))
+		}},
+		{"ReadFrom", "evbuffer_reserve_space", func(buf *libevent.Buffer) error {
+			return second(buf.ReadFrom(unread{t}))
+		}},
+		{"PullUp", "evbuffer_pullup", func(buf *libevent.Buffer) error {
+			must(t, buf.Prepend([]byte("abc")))
+			must(t, buf.AddReference([]byte("def"), nil))
+			return second(buf.PullUp(-1))
+		}},
+	} {
+		buf := newBuffer(t)
+		closes := func() { must(t, buf.Close()) }
+		if test.op == "evbuffer_pullup" {
+			must(t, buf.AddReference([]byte("old"), closes))
+		} else {
+			must(t, buf.AddReference(nil, closes))
+		}
+		t.Run(test.name, func(t *testing.T) { wantErr(t, test.call(buf), test.op, libevent.ErrClosed) })
+	}
+
+	// One that only changes it: the memory is of the buffer as it is then.
+	buf := newBuffer(t)
+	must(t, buf.AddReference([]byte("old"), func() { must(t, buf.Drain(4)) }))
+	write(t, buf, " text")
+	if p, err := buf.PullUp(5); string(p) != "" || err == nil {
+		t.Errorf("PullUp gives %q and %v of what is not there any more", p, err)
+	}
+	pulled(t, buf, "text")
+}
+
+// unread is a reader that must not be asked.
+type unread struct{ t *testing.T }
+
+func (r unread) Read([]byte) (int, error) {
+	r.t.Error("Read was called for a closed buffer")
+	return 0, io.EOF
+}
+
 // TestBufferCleanupPanics gets a cleanup's panic from the call that caused it, after the
 // others have run.
 func TestBufferCleanupPanics(t *testing.T) {
