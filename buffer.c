@@ -673,20 +673,25 @@ golibevent_file_segment_free(struct evbuffer_file_segment *seg)
 /*
  * Makes an evbuffer of length bytes, not 0, from offset on, which are in the segment. It
  * fails with ENOMEM alone. libevent 2.1 then lets go of the segment once, although it has
- * not taken it: *lost says that the caller does not own it any more.
+ * not taken it: *lost says that the caller does not own it any more. What other calls have
+ * released is left to golibevent_buffer_take, which follows: a cleanup could close what takes
+ * the part.
  */
 struct golibevent_done
 golibevent_file_segment_part(struct evbuffer_file_segment *seg, bool drains, int64_t offset,
     int64_t length, struct evbuffer **part, bool *lost)
 {
 	struct golibevent_outer outer = begin_call();
+	struct golibevent_done done = {.n = 0};
 
 	if ((*part = evbuffer_new()) == NULL)
 		return end(outer, -1);
 	if (drains)
 		evbuffer_set_flags(*part, EVBUFFER_FLAG_DRAINS_TO_FD);
-	if (evbuffer_add_file_segment(*part, seg, offset, length) == 0)
-		return end(outer, 0);
+	if (evbuffer_add_file_segment(*part, seg, offset, length) == 0) {
+		end_call(outer);
+		return done;
+	}
 	*lost = LIBEVENT_VERSION_NUMBER < 0x02020000;
 	evbuffer_free(*part);
 	errno = ENOMEM;

@@ -202,6 +202,19 @@ func TestFileSegmentCleanup(t *testing.T) {
 	seg.Close()
 }
 
+// TestFileMeetsCleanup adds a file in a callback of a buffer that has just let go of a
+// reference, whose cleanup closes the buffer that the file comes into.
+func TestFileMeetsCleanup(t *testing.T) {
+	f := newFile(t, "some text")
+	buf, other := newBuffer(t), newBuffer(t)
+	must(t, buf.AddReference([]byte("abc"), func() { must(t, other.Close()) }))
+	addCallback(t, buf, func(*libevent.Buffer, bufferInfo) {
+		must(t, other.AddFile(f, 0, -1))
+		wantErr(t, other.AddFile(f, 0, -1), "evbuffer_add_file", libevent.ErrClosed)
+	})
+	must(t, buf.Drain(3))
+}
+
 // TestFileBadArguments is refused, and leaves nothing behind.
 func TestFileBadArguments(t *testing.T) {
 	const newOp, addOp = "evbuffer_file_segment_new", "evbuffer_add_file_segment"
