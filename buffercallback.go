@@ -28,6 +28,9 @@ type BufferCallbackInfo struct {
 	Deleted  int // bytes removed since
 }
 
+// empty says whether nothing has changed.
+func (info BufferCallbackInfo) empty() bool { return info.Added == 0 && info.Deleted == 0 }
+
 // BufferCallback is a function that is called when a Buffer changes, until Remove. Its
 // methods are for the goroutine that the Buffer is for, or its callbacks are.
 //
@@ -279,13 +282,16 @@ func (w *bufferWatch) baseOf(loop **C.struct_golibevent_base) *Base {
 func (w *bufferWatch) deferred(info BufferCallbackInfo) []*BufferCallback {
 	w.mu.Lock()
 	list, base, due := w.list, w.base, w.due
+	if len(list) == 0 { // as of libevent, the next one is told what comes from now on
+		w.sum = BufferCallbackInfo{}
+	}
 	if base == nil || len(list) == 0 {
 		w.mu.Unlock()
 		return list
 	}
-	if !due {
-		w.due = true
-		w.sum = BufferCallbackInfo{OrigSize: info.OrigSize}
+	w.due = true
+	if w.sum.empty() {
+		w.sum.OrigSize = info.OrigSize
 	}
 	w.sum.Added += info.Added
 	w.sum.Deleted += info.Deleted
@@ -300,9 +306,11 @@ func (w *bufferWatch) deferred(info BufferCallbackInfo) []*BufferCallback {
 func (w *bufferWatch) runDeferred() {
 	w.mu.Lock()
 	list, info := w.list, w.sum
-	w.due = false
+	w.due, w.sum = false, BufferCallbackInfo{}
 	w.mu.Unlock()
-	w.run(list, info)
+	if !info.empty() {
+		w.run(list, info)
+	}
 }
 
 // run calls every callback, also when one panics: then the panic comes after the others.

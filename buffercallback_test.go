@@ -580,6 +580,31 @@ func TestBufferCallbackDeferred(t *testing.T) {
 	told(t, "after Close", seen)
 }
 
+// TestBufferCallbackDeferredWithoutOne changes a buffer whose last callback was removed
+// before the loop told it: the next one is told what adds up, of what came after.
+func TestBufferCallbackDeferredWithoutOne(t *testing.T) {
+	b := newBase(t)
+	buf := newBuffer(t)
+	must(t, buf.DeferCallbacks(b))
+	cb := addCallback(t, buf, func(*libevent.Buffer, bufferInfo) { t.Error("called after Remove") })
+	write(t, buf, "abcde")
+	cb.Remove()
+	write(t, buf, "fgh")
+	seen := recordChanges(t, buf)
+	dispatch(t, b)
+	told(t, "nothing since", seen)
+	write(t, buf, "i")
+	dispatch(t, b)
+	told(t, "since", seen, bufferInfo{8, 1, 0})
+
+	cb = addCallback(t, buf, func(*libevent.Buffer, bufferInfo) {})
+	write(t, buf, "jk")
+	cb.Remove()
+	must(t, buf.Drain(1))
+	dispatch(t, b)
+	told(t, "beside another", seen, bufferInfo{9, 2, 1})
+}
+
 // TestBufferCallbackDeferredAndClosedBase changes a buffer whose base is gone.
 func TestBufferCallbackDeferredAndClosedBase(t *testing.T) {
 	b, err := libevent.New()
