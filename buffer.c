@@ -19,7 +19,7 @@ struct golibevent_doomed {
 	bool shares;
 };
 
-/* Frees buf. Chunks that it shares can lead back to itself: it would not go with them. */
+/* Frees buf. Where chunks are shared somebody may keep it, itself even: its own are to go. */
 static void
 let_go(struct evbuffer *buf, bool shares)
 {

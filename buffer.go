@@ -80,6 +80,7 @@ const (
 	bufferFiles                // there may be chunks whose bytes are in no memory
 	bufferShares               // there may be chunks that other buffers have too
 	bufferLent                 // it is a BufferEvent's, and in a Filter's hands
+	bufferLends                // chunks of other buffers may keep c
 
 	// What moves with chunks.
 	bufferChunks = bufferFiles | bufferShares
@@ -241,7 +242,7 @@ func (buf *Buffer) Close() error {
 		buf.c = nil
 		return nil
 	}
-	done, err := C.golibevent_buffer_free(c, C.bool(buf.has(bufferShares)), buf.entry())
+	done, err := C.golibevent_buffer_free(c, C.bool(buf.has(bufferShares|bufferLends)), buf.entry())
 	if done.n == 0 {
 		buf.unwatch()
 		buf.c = nil
@@ -1206,7 +1207,7 @@ func (buf *Buffer) AddBufferReference(src *Buffer) error {
 	if err := buf.takes(bufferShares); err != nil {
 		return opError(op, err)
 	}
-	src.state.Or(bufferShares)
+	src.state.Or(bufferShares | bufferLends)
 	done, err := C.golibevent_buffer_add_buffer_reference(buf.c, src.c)
 	_, err = buf.finish(op, done, err)
 	return err
