@@ -68,7 +68,7 @@ type Buffer struct {
 	uses  uint16        // written by every method: misuse shows in the race detector
 
 	lent bool    // ReadFrom or WriteTo has given memory of c away
-	one  [1]byte // what ReadByte and WriteByte move
+	one  [1]byte // what WriteByte adds
 }
 
 // What is known of a Buffer.
@@ -592,11 +592,24 @@ func (buf *Buffer) Read(p []byte) (int, error) {
 //
 // Wraps: evbuffer_remove
 func (buf *Buffer) ReadByte() (byte, error) {
-	_, err := buf.Read(buf.one[:])
-	if err != nil {
+	if p, ok := buf.first(); ok && len(p) > 0 {
+		c := p[0]
+		buf.owner.drained(1)
+		return c, nil
+	}
+	// Not to memory of the buffer's own, which a callback can use meanwhile.
+	var p [1]byte
+	n, err := buf.copyOut("evbuffer_remove", p[:], 0)
+	switch {
+	case err != nil:
+		return 0, err
+	case n == 0:
+		return 0, io.EOF
+	}
+	if err := buf.Drain(1); err != nil {
 		return 0, err
 	}
-	return buf.one[0], nil
+	return p[0], nil
 }
 
 // Drain removes n bytes, or all when there are fewer. It returns EINVAL for a negative n,

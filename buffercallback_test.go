@@ -134,6 +134,26 @@ func TestBufferCallbackChangesBuffer(t *testing.T) {
 	told(t, "nested", &seen, bufferInfo{0, 3, 0}, bufferInfo{3, 0, 1}, bufferInfo{2, 1, 0}, bufferInfo{3, 0, 1})
 }
 
+// TestBufferCallbackInReadByte moves bytes in the callback of one that is read.
+func TestBufferCallbackInReadByte(t *testing.T) {
+	buf := newBuffer(t, "abc")
+	inside := false
+	addCallback(t, buf, func(buf *libevent.Buffer, info bufferInfo) {
+		if inside {
+			return
+		}
+		inside = true
+		must(t, buf.WriteByte('x'))
+		if c, err := buf.ReadByte(); c != 'b' || err != nil {
+			t.Errorf("ReadByte inside gives %q and %v, want b", c, err)
+		}
+	})
+	if c, err := buf.ReadByte(); c != 'a' || err != nil {
+		t.Errorf("ReadByte gives %q and %v, want a", c, err)
+	}
+	pulled(t, buf, "cx")
+}
+
 // TestBufferCallbacksOfEachOther remove and add callbacks in callbacks.
 func TestBufferCallbacksOfEachOther(t *testing.T) {
 	buf := newBuffer(t)
