@@ -16,6 +16,14 @@ type bufferMachine struct {
 	buffers    [3]*libevent.Buffer
 	references int64
 	vec        [][]byte
+
+	depth     int // of callbacks
+	callbacks []bufferCallback
+	deferred  *libevent.Buffer // whose callbacks run in the loop
+	base      *libevent.Base
+
+	segments  [2]*fileSegment
+	nsegments int64
 }
 
 func newBuffer() *libevent.Buffer {
@@ -65,11 +73,19 @@ func (m *bufferMachine) run() {
 	for _, buf := range m.buffers {
 		_ = buf.Close()
 	}
+	for _, seg := range m.segments {
+		if seg != nil {
+			_ = seg.Close()
+		}
+	}
+	if m.base != nil {
+		_ = m.base.Close()
+	}
 }
 
 // step does what comes next, if anything does.
 func (m *bufferMachine) step() bool {
-	op, i := m.next()%32, m.next()
+	op, i := m.next()%48, m.next()
 	if m.over() {
 		return false
 	}
@@ -117,6 +133,10 @@ func (m *bufferMachine) step() bool {
 		if m.next()%4 != 0 {
 			n = m.size()
 		}
+		// Of what is deferred libevent, but not the binding, tells what it takes.
+		if m.deferred == buf {
+			return true
+		}
 		p, err := buf.PullUp(n)
 		if n == -1 {
 			n = buf.Len()
@@ -138,10 +158,19 @@ func (m *bufferMachine) step() bool {
 	case 26, 27:
 		n, id := m.size(), m.references
 		m.references++
-		err := buf.AddReference(data(n, n), func() { m.say("released", id, int64(n)) })
+		err := buf.AddReference(data(n, n), func() {
+			m.say("released", id, int64(n))
+			m.act(m.next() % 4 / 3)
+		})
 		m.say("reference", id, int64(n), number(err))
 	case 28, 29:
 		m.transfer(buf, op == 29)
+	case 37, 38, 39, 43, 44, 45:
+		m.stepMore(buf, op)
+	case 40:
+		if !m.segment(buf) {
+			return true
+		}
 	default:
 		m.stepAside(buf, op, i%3)
 		return true
@@ -179,26 +208,29 @@ func (m *bufferMachine) stepAside(buf *libevent.Buffer, op, i int) {
 		}
 	case 24, 25:
 		// It thaws more often than it freezes.
-		how := m.next() % 8
+		how, change := m.next()%8, buf.Unfreeze
 		if how < 2 {
-			_ = buf.Freeze(how == 1)
-		} else {
-			_ = buf.Unfreeze(how%2 == 1)
+			change = buf.Freeze
 		}
-		m.say("freeze", int64(how))
+		m.say("freeze", int64(how), number(change(how%2 == 1)))
 	case 30:
 		fd := difftest.Descriptor([2]int{0, 5}[m.next()%2])
 		n := m.size()
 		n, _ = syscall.Write(fd, data(n, n))
 		m.say("write", int64(max(n, 0)))
+	case 31:
+		err := buf.Close()
+		if err == nil && m.buffers[i] == buf { // a cleanup can do the same
+			m.buffers[i] = newBuffer()
+		}
+		m.say("renew", int64(i), number(err))
 	default:
-		_ = buf.Close()
-		m.buffers[i] = newBuffer()
-		m.say("renew", int64(i))
+		m.stepWatched(buf, op, i)
 	}
 }
 
-// reserve reserves, fills, and commits: of every second extent half.
+// reserve reserves, fills, and commits: of every second extent half, of the others all or
+// nothing.
 func (m *bufferMachine) reserve(buf *libevent.Buffer) {
 	n, extents, want := m.size(), m.next()%6, m.next()%6
 	room, err := buf.Reserve(n, extents)
@@ -210,7 +242,12 @@ func (m *bufferMachine) reserve(buf *libevent.Buffer) {
 	for k, p := range room {
 		m.say("extent", int64(len(p)))
 		fill(p, k)
-		lengths[k] = len(p) >> (k & 1)
+		switch {
+		case k%2 != 0:
+			lengths[k] = len(p) / 2
+		case n%4 != 3:
+			lengths[k] = len(p)
+		}
 	}
 	if want > 0 && want <= len(room) && m.next()%8 == 0 {
 		lengths[want-1] = len(room[want-1]) + 1
@@ -244,7 +281,7 @@ func runBuffer(program []byte) (inGo, inC []byte) {
 	return m.log, difftest.Buffer(program)
 }
 
-// FuzzBuffer runs programs of buffers, with references and descriptors.
+// FuzzBuffer runs programs of buffers, with references, files, descriptors and callbacks.
 func FuzzBuffer(f *testing.F) { fuzz(f, runBuffer) }
 
 func TestRandomBuffer(t *testing.T) { random(t, runBuffer) }

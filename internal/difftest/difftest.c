@@ -1,6 +1,7 @@
 /* The tape, the log and the descriptors of the interpreters. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -112,6 +113,21 @@ golibevent_diff_descriptor(unsigned i)
 			abort();
 	}
 	return descriptors[i];
+}
+
+int
+golibevent_diff_file(void)
+{
+	static uint8_t data[FILE_SIZE];
+	static FILE *file;
+
+	if (file == NULL) {
+		golibevent_diff_fill(data, sizeof(data), 0);
+		if ((file = tmpfile()) == NULL ||
+		    fwrite(data, sizeof(data), 1, file) != 1 || fflush(file) != 0)
+			abort();
+	}
+	return fileno(file);
 }
 
 /* Begins a program: the tape and the clock are at their start, the log is empty. */

@@ -26,6 +26,7 @@ const (
 	Closed  = C.CLOSED
 	Running = C.RUNNING
 	End     = C.END
+	Short   = C.SHORT
 )
 
 // Events runs a program of FuzzEvents and returns its log, valid until the next call.
@@ -73,6 +74,10 @@ func Now() int64 { return int64(C.golibevent_diff_clock.us) }
 // Descriptor returns the number of a program's descriptor: 0-1 and 2-3 are socket pairs, 4
 // and 5 the ends of a pipe. They last until Finish.
 func Descriptor(i int) int { return int(C.golibevent_diff_descriptor(C.uint(i))) }
+
+// File returns the number of the descriptor of a regular file, which lasts as long as the
+// process.
+func File() int { return int(C.golibevent_diff_file()) }
 
 // Wait says whose loop, of a struct event_base *, is broken when it waits for what cannot
 // come.

@@ -17,6 +17,7 @@
 #define CLOSED 1001
 #define RUNNING 1002
 #define END 1003		/* io.EOF */
+#define SHORT 1004		/* io.ErrShortWrite */
 
 #define NDESCRIPTORS 6
 
@@ -56,6 +57,10 @@ int64_t golibevent_diff_sum(const void *, size_t);
 /* Returns a descriptor of a pair that is made when it is first asked for: 0-1 and 2-3 are
  * sockets, 4 and 5 the ends of a pipe. */
 int golibevent_diff_descriptor(unsigned i);
+
+/* Returns a descriptor of a file, which lasts as long as the process. */
+int golibevent_diff_file(void);
+#define FILE_SIZE 12000
 
 /* Fills the buffer of n bytes with what a program writes: letters and ends of lines. */
 void golibevent_diff_fill(uint8_t *, size_t n, unsigned seed);

@@ -84,6 +84,8 @@ func number(err error) int64 {
 		return difftest.Running
 	case err == io.EOF:
 		return difftest.End
+	case err == io.ErrShortWrite:
+		return difftest.Short
 	case errors.As(err, &errno):
 		return int64(errno)
 	}
