@@ -19,9 +19,21 @@
 
 #define NEVENTS 8
 #define NBASES 2
+#define LONGEST 1024		/* a program; none posts more */
+
+/* What posted functions there are, and what comes when an event is gone for good. */
+struct queue {
+	int64_t ids[LONGEST];
+	size_t first, last;
+};
 
 struct base {
 	struct event_base *base;
+	struct event post;	/* runs what was posted */
+	struct queue posts;	/* END_OF_EVENT is for the first of ends */
+	struct queue ends;
+	bool posted;		/* post is about to run */
+	unsigned breaks;	/* of the loop */
 	bool made, running;
 	int failure;		/* what the loop has to report */
 	const struct timeval *common[16];
@@ -35,11 +47,14 @@ struct ev {
 	int fd;
 	short interest;
 	bool armed, closed;
+	bool once;		/* it is gone after its first callback */
 };
+
+#define END_OF_EVENT (-1)
 
 static struct base bases[NBASES];
 static struct ev *events[NEVENTS], *all;
-static int64_t made;
+static int64_t made, nposts;
 
 static const short interests[16] = {
 	EV_READ, EV_WRITE, EV_READ | EV_WRITE, EV_READ | EV_ET, EV_WRITE | EV_ET,
@@ -56,6 +71,11 @@ static const int64_t durations[16] = {
 static const short whats[8] = {
 	EV_READ, EV_WRITE, EV_TIMEOUT, EV_READ | EV_WRITE, EV_CLOSED, EV_SIGNAL,
 	EV_READ | EV_ET, 0,
+};
+
+static const unsigned kinds[4] = {
+	EVENT_BASE_COUNT_ADDED, EVENT_BASE_COUNT_ACTIVE, EVENT_BASE_COUNT_VIRTUAL,
+	EVENT_BASE_COUNT_ADDED | EVENT_BASE_COUNT_ACTIVE,
 };
 
 static int step(void);
@@ -222,9 +242,13 @@ on_event(evutil_socket_t fd, short what, void *arg)
 	bool leave;
 
 	(void)fd;
-	SAY("callback", e->id, what);
+	SAY(e->once ? "once" : "callback", e->id, what);
 	for (n = next() % 4; n > 0 && step(); n--)
 		;
+	if (e->once) {
+		settle(e, true, 0, 0);
+		return;
+	}
 	leave = over();
 	result = next() % 8;
 	if (result == 1 || result == 3 || result == 5)
@@ -238,6 +262,59 @@ on_event(evutil_socket_t fd, short what, void *arg)
 	settle(e, leave, interest, ns);
 }
 
+/* Makes the loop run what is queued, from a callback in its next pass. */
+static void
+tell(struct base *b)
+{
+	static const struct timeval next_pass;
+
+	if (b->posted)
+		return;
+	b->posted = true;
+	if (b->running)
+		event_add(&b->post, &next_pass);
+	else
+		event_active(&b->post, EV_TIMEOUT, 1);
+}
+
+static void
+post(struct base *b, int64_t id)
+{
+	b->posts.ids[b->posts.last++] = id;
+	tell(b);
+}
+
+static void
+end_event(struct base *b)
+{
+	SAY("finalized", b->ends.ids[b->ends.first++]);
+}
+
+/* Runs what was queued until now. What a break leaves is told of again. */
+static void
+on_post(evutil_socket_t fd, short what, void *arg)
+{
+	struct base *b = arg;
+	size_t last = b->posts.last;
+	unsigned breaks = b->breaks, n;
+	int64_t id;
+
+	(void)fd;
+	(void)what;
+	b->posted = false;
+	while (b->posts.first < last && b->breaks == breaks) {
+		if ((id = b->posts.ids[b->posts.first++]) == END_OF_EVENT) {
+			end_event(b);
+			continue;
+		}
+		SAY("posted", id);
+		for (n = next() % 4; n > 0 && step(); n--)
+			;
+	}
+	if (b->posts.first < last)
+		tell(b);
+}
+
 static struct base *
 base(unsigned i)
 {
@@ -246,6 +323,8 @@ base(unsigned i)
 	if (!b->made) {
 		b->made = true;
 		b->base = event_base_new();
+		event_assign(&b->post, b->base, -1, 0, on_post, b);
+		event_priority_set(&b->post, event_base_get_npriorities(b->base) / 2);
 	}
 	return b;
 }
@@ -268,7 +347,8 @@ count(const struct base *b)
 }
 
 static int
-make(struct base *b, int fd, short interest, int64_t ns, bool add, struct ev **made_event)
+make(struct base *b, int fd, short interest, int64_t ns, bool add, bool once,
+    struct ev **made_event)
 {
 	int64_t us = -1;
 	struct ev *e;
@@ -288,6 +368,7 @@ make(struct base *b, int fd, short interest, int64_t ns, bool add, struct ev **m
 	e->base = b;
 	e->fd = fd;
 	e->interval = -1;
+	e->once = once;
 	event_assign(&e->ev, b->base, fd, interest | EV_PERSIST, on_event, e);
 	e->interest = interest;
 	e->next = all;
@@ -316,8 +397,102 @@ do_make(void)
 		close_event(e);
 	events[i] = NULL;
 	err = make(b, fd < NDESCRIPTORS ? golibevent_diff_descriptor(fd) : -1, interest, ns, add,
-	    &events[i]);
+	    false, &events[i]);
 	SAY("make", i, fd, interest, add, ns, err);
+}
+
+static void
+do_once(void)
+{
+	unsigned fd = next() % 8;
+	struct base *b = base(next());
+	short interest = interests[next() % 16];
+	int64_t ns = durations[next() % 16];
+	struct ev *e;
+
+	SAY("make_once", fd, interest, ns, make(b, fd < NDESCRIPTORS ?
+	    golibevent_diff_descriptor(fd) : -1, interest, ns, true, true, &e));
+}
+
+static void
+do_post(struct base *b)
+{
+	int64_t id = nposts++;
+	int err = b->base == NULL ? CLOSED : 0;
+
+	if (err == 0)
+		post(b, id);
+	SAY("post", b - bases, id, err);
+}
+
+static void
+do_finalize(struct ev *e)
+{
+	int err = e->closed ? CLOSED : 0;
+
+	if (err == 0) {
+		close_event(e);
+		e->base->ends.ids[e->base->ends.last++] = e->id;
+		post(e->base, END_OF_EVENT);
+	}
+	SAY("finalize", e->id, err);
+}
+
+static void
+do_activate_by_fd(struct base *b)
+{
+	unsigned fd = next() % 8;
+	short what = whats[next() % 8];
+	int err = 0;
+
+	if (what == 0 || what & ~IO)
+		err = EINVAL;
+	else if (fd >= NDESCRIPTORS)
+		err = EBADF;
+	else if (b->base == NULL)
+		err = CLOSED;
+	else
+		event_base_active_by_fd(b->base, golibevent_diff_descriptor(fd), what);
+	SAY("activate_by_fd", b - bases, fd, what, err);
+}
+
+static void
+do_highest(struct base *b)
+{
+	unsigned kind = kinds[next() % 4];
+	int clear = next() % 2;
+
+	SAY("highest", b - bases, kind, clear,
+	    b->base != NULL ? event_base_get_max_events(b->base, kind, clear) : 0);
+}
+
+static void
+do_times(struct base *b)
+{
+	struct timeval now = {0, 0}, monotonic = {0, 0};
+
+	if (b->base != NULL) {
+		event_base_gettimeofday_cached(b->base, &now);
+		event_gettime_monotonic(b->base, &monotonic);
+	}
+	SAY("times", b - bases, now.tv_sec * INT64_C(1000000) + now.tv_usec,
+	    monotonic.tv_sec * INT64_C(1000000) + monotonic.tv_usec);
+}
+
+/* Tells which events of the base are pending or active, in no order. */
+static void
+do_events(struct base *b)
+{
+	struct ev *e;
+	int64_t n = 0, sum = 0;
+
+	for (e = all; e != NULL; e = e->next) {
+		if (e->base == b && !e->closed && !e->once && event_pending(&e->ev, KNOWN, NULL)) {
+			n++;
+			sum += e->id;
+		}
+	}
+	SAY("events", b - bases, n, sum);
 }
 
 static void
@@ -484,8 +659,10 @@ do_steer(struct base *b, const char *word, int (*fn)(struct event_base *))
 {
 	int err = CLOSED;
 
-	if (b->base != NULL)
+	if (b->base != NULL) {
+		b->breaks += fn == event_base_loopbreak;
 		err = fn(b->base) == -1 ? errno : 0;
+	}
 	SAY(word, b - bases, err);
 }
 
@@ -505,6 +682,8 @@ do_set_priorities(struct base *b)
 		else if (n >= now || event_base_get_num_events(b->base,
 		    EVENT_BASE_COUNT_ADDED | EVENT_BASE_COUNT_ACTIVE) == 0)
 			err = event_base_priority_init(b->base, n) == 0 || n == now ? 0 : EINVAL;
+		if (err == 0)
+			event_priority_set(&b->post, n / 2);
 	}
 	SAY("set_priorities", b - bases, n, err);
 }
@@ -530,10 +709,6 @@ do_init_common_timeout(struct base *b)
 static void
 do_count(struct base *b)
 {
-	static const unsigned kinds[4] = {
-		EVENT_BASE_COUNT_ADDED, EVENT_BASE_COUNT_ACTIVE, EVENT_BASE_COUNT_VIRTUAL,
-		EVENT_BASE_COUNT_ADDED | EVENT_BASE_COUNT_ACTIVE,
-	};
 	unsigned kind = kinds[next() % 4];
 
 	SAY("count", b - bases, kind,
@@ -554,8 +729,11 @@ close_base(struct base *b)
 		if (e->base == b)
 			close_event(e);
 	}
+	event_del(&b->post);
 	event_base_free(b->base);
 	b->base = NULL;
+	while (b->ends.first < b->ends.last)
+		end_event(b);
 	return 0;
 }
 
@@ -578,7 +756,7 @@ do_shutdown(void)
 static int
 step(void)
 {
-	unsigned op = next() % 32;
+	unsigned op = next() % 40;
 	struct ev *e;
 
 	if (over())
@@ -621,6 +799,24 @@ step(void)
 	case 18:
 		do_steer(base(next()), "update_time", event_base_update_cache_time);
 		return 1;
+	case 32:
+		do_once();
+		return 1;
+	case 33:
+		do_highest(base(next()));
+		return 1;
+	case 34: case 35:
+		do_post(base(next()));
+		return 1;
+	case 36:
+		do_activate_by_fd(base(next()));
+		return 1;
+	case 37:
+		do_times(base(next()));
+		return 1;
+	case 38:
+		do_events(base(next()));
+		return 1;
 	}
 	if ((e = slot(next())) == NULL)
 		return 1;
@@ -650,6 +846,9 @@ step(void)
 	case 29:
 		do_transfer(e, false);
 		break;
+	case 39:
+		do_finalize(e);
+		break;
 	default:
 		do_transfer(e, true);
 		break;
@@ -664,7 +863,7 @@ golibevent_diff_events(const uint8_t *program, size_t n)
 	size_t i;
 
 	golibevent_diff_begin(program, n);
-	made = 0;
+	made = nposts = 0;
 	while (step())
 		;
 	for (i = 0; i < NBASES; i++)

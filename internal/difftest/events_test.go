@@ -49,6 +49,12 @@ var (
 		libevent.EV_READ | libevent.EV_ET,
 		0,
 	}
+	kinds = [4]libevent.CountFlags{
+		libevent.EVENT_BASE_COUNT_ADDED,
+		libevent.EVENT_BASE_COUNT_ACTIVE,
+		libevent.EVENT_BASE_COUNT_VIRTUAL,
+		libevent.EVENT_BASE_COUNT_ADDED | libevent.EVENT_BASE_COUNT_ACTIVE,
+	}
 )
 
 // eventMachine runs a program of FuzzEvents: events.c says the same in C.
@@ -56,7 +62,9 @@ type eventMachine struct {
 	tape
 	bases [2]*libevent.Base
 	slots [8]*eventSlot
+	ids   map[*libevent.Event]int64
 	made  int64
+	posts int64
 
 	looping *int // the base whose loop runs
 }
@@ -127,10 +135,7 @@ func (m *eventMachine) make() {
 		_ = m.slots[i].Close()
 	}
 	m.slots[i] = nil
-	descriptor := -1
-	if fd < 6 {
-		descriptor = difftest.Descriptor(fd)
-	}
+	descriptor := descriptorOrNone(fd)
 	s := &eventSlot{id: m.made}
 	fn := func(what events) (events, time.Duration) { return m.callback(s, what) }
 	var err error
@@ -142,8 +147,75 @@ func (m *eventMachine) make() {
 	if err == nil {
 		m.made++
 		m.slots[i] = s
+		m.ids[s.Event] = s.id
 	}
 	m.say("make", int64(i), int64(fd), int64(interest), truth(add), int64(timeout), number(err))
+}
+
+// descriptorOrNone returns the number of a program's descriptor, and -1 for 6 and 7.
+func descriptorOrNone(i int) int {
+	if i < 6 {
+		return difftest.Descriptor(i)
+	}
+	return -1
+}
+
+func (m *eventMachine) once() {
+	fd := m.next() % 8
+	b := m.bases[m.base()]
+	interest, timeout := interests[m.next()%16], durations[m.next()%16]
+	id := m.made
+	err := b.Once(descriptorOrNone(fd), interest, func(what events) {
+		m.say("once", id, int64(what))
+		for n := m.next() % 4; n > 0 && m.step(); n-- {
+		}
+	}, timeout)
+	if err == nil {
+		m.made++
+	}
+	m.say("make_once", int64(fd), int64(interest), int64(timeout), number(err))
+}
+
+func (m *eventMachine) post(i int) {
+	id := m.posts
+	m.posts++
+	err := m.bases[i].Post(func() {
+		m.say("posted", id)
+		for n := m.next() % 4; n > 0 && m.step(); n-- {
+		}
+	})
+	m.say("post", int64(i), id, number(err))
+}
+
+func (m *eventMachine) activateByFD(i int) {
+	fd, what := m.next()%8, whats[m.next()%8]
+	m.say("activate_by_fd", int64(i), int64(fd), int64(what),
+		number(m.bases[i].ActivateByFD(descriptorOrNone(fd), what)))
+}
+
+func (m *eventMachine) highest(i int) {
+	kind, clear := kinds[m.next()%4], m.next()%2
+	m.say("highest", int64(i), int64(kind), int64(clear), int64(m.bases[i].MaxEvents(kind, clear != 0)))
+}
+
+func (m *eventMachine) times(i int) {
+	var now int64
+	if t := m.bases[i].CachedTime(); !t.IsZero() {
+		now = t.UnixMicro()
+	}
+	m.say("times", int64(i), now, m.bases[i].Monotonic().Microseconds())
+}
+
+// events tells which events of the base are pending or active, in no order.
+func (m *eventMachine) events(i int) {
+	var n, total int64
+	for ev := range m.bases[i].Events() {
+		if id, ok := m.ids[ev]; ok {
+			n++
+			total += id
+		}
+	}
+	m.say("events", int64(i), n, total)
 }
 
 func (m *eventMachine) transfer(s *eventSlot, out bool) {
@@ -199,12 +271,7 @@ func (m *eventMachine) initCommonTimeout(i int) {
 }
 
 func (m *eventMachine) count(i int) {
-	kind := [4]libevent.CountFlags{
-		libevent.EVENT_BASE_COUNT_ADDED,
-		libevent.EVENT_BASE_COUNT_ACTIVE,
-		libevent.EVENT_BASE_COUNT_VIRTUAL,
-		libevent.EVENT_BASE_COUNT_ADDED | libevent.EVENT_BASE_COUNT_ACTIVE,
-	}[m.next()%4]
+	kind := kinds[m.next()%4]
 	m.say("count", int64(i), int64(kind), int64(m.bases[i].NumEvents(kind)), int64(m.bases[i].Priorities()))
 }
 
@@ -226,7 +293,7 @@ func (m *eventMachine) look(s *eventSlot) {
 
 // step does what comes next, if anything does.
 func (m *eventMachine) step() bool {
-	op := m.next() % 32
+	op := m.next() % 40
 	if m.over() {
 		return false
 	}
@@ -262,6 +329,18 @@ func (m *eventMachine) step() bool {
 	case 18:
 		i := m.base()
 		m.say("update_time", int64(i), number(m.bases[i].UpdateCachedTime()))
+	case 32:
+		m.once()
+	case 33:
+		m.highest(m.base())
+	case 34, 35:
+		m.post(m.base())
+	case 36:
+		m.activateByFD(m.base())
+	case 37:
+		m.times(m.base())
+	case 38:
+		m.events(m.base())
 	default:
 		if s := m.slots[m.next()%8]; s != nil {
 			m.stepOn(s, op)
@@ -291,6 +370,8 @@ func (m *eventMachine) stepOn(s *eventSlot, op int) {
 	case 28:
 		_ = s.Close()
 		m.say("close", s.id)
+	case 39:
+		m.say("finalize", s.id, number(s.Finalize(func() { m.say("finalized", s.id) })))
 	default:
 		m.transfer(s, op != 29)
 	}
@@ -298,7 +379,7 @@ func (m *eventMachine) stepOn(s *eventSlot, op int) {
 
 // runEvents runs a program of FuzzEvents both ways.
 func runEvents(program []byte) (inGo, inC []byte) {
-	m := eventMachine{tape: tape{program: program}}
+	m := eventMachine{tape: tape{program: program}, ids: make(map[*libevent.Event]int64)}
 	difftest.Begin()
 	m.run()
 	difftest.Finish()
