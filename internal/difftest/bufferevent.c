@@ -459,6 +459,69 @@ do_drain(struct bev *b, bool output)
 	SAY("drain", id(b), output, n, err);
 }
 
+/* Adds what a reader gives, until it ends or fails. */
+static void
+do_read_from(struct bev *b)
+{
+	struct evbuffer_iovec room;
+	struct evbuffer *output;
+	int64_t total = 0;
+	unsigned how = 2;
+	size_t n;
+	int err = 0;
+
+	while (err == 0 && how >= 2 && !over() && !b->closed) {
+		output = bufferevent_get_output(b->bev);
+		evbuffer_reserve_space(output, 4096, &room, 1);
+		n = golibevent_diff_size();
+		how = next() % 4;
+		if (n < room.iov_len)
+			room.iov_len = n;
+		n = room.iov_len;
+		golibevent_diff_fill(room.iov_base, n, n);
+		err = evbuffer_commit_space(output, &room, 1) == -1 ? EPERM : 0;
+		total += err == 0 ? n : 0;
+	}
+	if (err == 0 && how == 1)
+		err = EIO;
+	else if (err == 0 && how >= 2 && b->closed)
+		err = CLOSED;
+	SAY("read_from", id(b), total, err);
+}
+
+/* Gives a writer what there is, until it takes less or fails. */
+static void
+do_write_to(struct bev *b)
+{
+	struct evbuffer_iovec chunk = {NULL, 0};
+	struct evbuffer_ptr start;	/* not a chunk without bytes */
+	struct evbuffer *input;
+	int64_t total = 0;
+	int err = b->closed ? CLOSED : 0;
+	unsigned how;
+	size_t n;
+
+	while (err == 0 && !b->closed) {
+		input = bufferevent_get_input(b->bev);
+		if (evbuffer_get_length(input) == 0)
+			break;
+		evbuffer_ptr_set(input, &start, 0, EVBUFFER_PTR_SET);
+		evbuffer_peek(input, 1, &start, &chunk, 1);
+		SAY("chunk", chunk.iov_len, golibevent_diff_sum(chunk.iov_base, chunk.iov_len));
+		n = golibevent_diff_size();
+		how = next() % 4;
+		if (how >= 2 || n > chunk.iov_len)
+			n = chunk.iov_len;
+		evbuffer_drain(input, n);
+		total += n;
+		if (how == 1)
+			err = EIO;
+		else if (n < chunk.iov_len)
+			err = SHORT;
+	}
+	SAY("write_to", id(b), total, err);
+}
+
 static void
 do_prepend(struct bev *b)
 {
@@ -746,7 +809,7 @@ do_peer(unsigned op)
 static int
 step(void)
 {
-	unsigned op = next() % 36;
+	unsigned op = next() % 38;
 	struct bev *b;
 	unsigned i = next();
 
@@ -832,6 +895,12 @@ step(void)
 		break;
 	case 34:
 		do_flush(b);
+		break;
+	case 36:
+		do_read_from(b);
+		break;
+	case 37:
+		do_write_to(b);
 		break;
 	default:
 		SAY("underlying", id(b),

@@ -4,6 +4,7 @@ package difftest_test
 
 import (
 	"errors"
+	"io"
 	"slices"
 	"syscall"
 	"testing"
@@ -183,7 +184,7 @@ func (m *bufferEventMachine) peer(op int) {
 
 // step does what comes next, if anything does.
 func (m *bufferEventMachine) step() bool {
-	op, i := m.next()%36, m.next()
+	op, i := m.next()%38, m.next()
 	if i >= 128 && m.depth > 0 {
 		i = m.current
 	}
@@ -201,7 +202,7 @@ func (m *bufferEventMachine) step() bool {
 	case 7:
 		_ = m.base.LoopBreak()
 		m.say("loopbreak", 0)
-	case 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 30:
+	case 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 30, 36, 37:
 		m.move(m.bevs[i], int64(i), op)
 	case 32, 33:
 		if m.filters {
@@ -247,6 +248,12 @@ func (m *bufferEventMachine) move(bev *libevent.BufferEvent, id int64, op int) {
 	case 17:
 		line, err := bev.Input().ReadLine(libevent.EVBUFFER_EOL_LF)
 		m.say("line", id, int64(len(line)), number(err), sum(line))
+	case 36:
+		n, err := bev.Output().ReadFrom(shortStream{m})
+		m.say("read_from", id, n, number(err))
+	case 37:
+		n, err := bev.Input().WriteTo(shortStream{m})
+		m.say("write_to", id, n, number(err))
 	default:
 		if m.next()%4 == 0 {
 			_ = bev.Close()
@@ -256,6 +263,39 @@ func (m *bufferEventMachine) move(bev *libevent.BufferEvent, id int64, op int) {
 		n := m.size()
 		m.say("prepend", id, int64(n), number(bev.Input().Prepend(data(n, n))))
 	}
+}
+
+// shortStream is what a buffer reads from until it ends or fails, or writes to until it
+// takes less or fails.
+type shortStream struct{ m *bufferEventMachine }
+
+func (s shortStream) Read(p []byte) (int, error) {
+	m := s.m
+	if m.over() {
+		return 0, io.EOF
+	}
+	n := min(m.size(), len(p))
+	fill(p[:n], n)
+	switch m.next() % 4 {
+	case 0:
+		return n, io.EOF
+	case 1:
+		return n, syscall.EIO
+	}
+	return n, nil
+}
+
+func (s shortStream) Write(p []byte) (int, error) {
+	m := s.m
+	m.say("chunk", int64(len(p)), sum(p))
+	n := min(m.size(), len(p))
+	switch m.next() % 4 {
+	case 0:
+		return n, nil
+	case 1:
+		return n, syscall.EIO
+	}
+	return len(p), nil
 }
 
 func (m *bufferEventMachine) look(bev *libevent.BufferEvent, id int64) {
