@@ -22,6 +22,7 @@ package libevent
 #cgo noescape evbuffer_get_length
 #cgo nocallback evbuffer_get_length
 #cgo nocallback evbuffer_new
+#cgo nocallback golibevent_inside
 #cgo nocallback evbuffer_enable_locking
 #cgo nocallback evbuffer_freeze
 #cgo nocallback evbuffer_unfreeze
@@ -261,13 +262,17 @@ func (extra *bufferExtra) busy() bool {
 // EnableLocking gives the evbuffer a lock, for C code that uses it from another thread.
 // It makes every single call of C's safe and no method of the Buffer. A buffer that
 // shares chunks with others must have it before. It returns EALREADY when the evbuffer
-// has a lock.
+// has a lock; and EBUSY in a callback of a Buffer, and in any that runs inside a method, in
+// which what is being changed would be unlocked without ever having been locked.
 //
 // Wraps: evbuffer_enable_locking
 func (buf *Buffer) EnableLocking() error {
 	const op = "evbuffer_enable_locking"
 	if err := buf.enter(op); err != nil {
 		return err
+	}
+	if C.golibevent_inside() != 0 {
+		return opError(op, syscall.EBUSY)
 	}
 	lockDebugging.settle()
 	rc, err := C.evbuffer_enable_locking(buf.c, nil)

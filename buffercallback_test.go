@@ -154,6 +154,18 @@ func TestBufferCallbackInReadByte(t *testing.T) {
 	pulled(t, buf, "cx")
 }
 
+// TestBufferCallbackAddsNoLock: libevent would take back, after the callback, what it has not
+// locked, and abort where locks are debugged.
+func TestBufferCallbackAddsNoLock(t *testing.T) {
+	buf := newBuffer(t)
+	addCallback(t, buf, func(buf *libevent.Buffer, _ bufferInfo) {
+		wantErr(t, buf.EnableLocking(), "evbuffer_enable_locking", syscall.EBUSY)
+	})
+	write(t, buf, "abc")
+	must(t, buf.EnableLocking())
+	pulled(t, buf, "abc")
+}
+
 // TestBufferCallbacksOfEachOther remove and add callbacks in callbacks.
 func TestBufferCallbacksOfEachOther(t *testing.T) {
 	buf := newBuffer(t)

@@ -1339,8 +1339,8 @@ do_little(unsigned i)
 		SAY("peek", golibevent_diff_sum(chunk.iov_base, got));
 		break;
 	default:
-		if ((err = enter(b)) == 0 && b->locks)
-			err = EALREADY;
+		if ((err = enter(b)) == 0 && (calls > 0 || b->locks))
+			err = calls > 0 ? EBUSY : EALREADY;
 		if (err == 0) {
 			evbuffer_enable_locking(b->c, NULL);
 			b->locks = true;
