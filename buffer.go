@@ -1110,8 +1110,9 @@ func (buf *Buffer) lend(fn func([]byte) (int, error), p []byte, start bool) (int
 			return 0, err
 		}
 		defer bev.leave()
-		bev.base.inline.Add(1) // whose Close would wait for this
-		defer bev.base.inline.Add(-1)
+		b := bev.Base() // whose Close would wait for this
+		b.inline.Add(1)
+		defer b.inline.Add(-1)
 	}
 	if buf.owner != nil || buf.has(bufferBorrowed) {
 		C.evbuffer_freeze(buf.c, cBool(start))

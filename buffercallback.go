@@ -271,7 +271,7 @@ func (w *bufferWatch) changed(info BufferCallbackInfo, loop **C.struct_golibeven
 func (w *bufferWatch) baseOf(loop **C.struct_golibevent_base) *Base {
 	switch {
 	case w.buf.owner != nil:
-		return w.buf.owner.base
+		return w.buf.owner.Base()
 	case *loop != nil:
 		return bases.Get(uintptr((*loop).handle))
 	}
@@ -333,7 +333,7 @@ func (w *bufferWatch) run(list []*BufferCallback, info BufferCallbackInfo) {
 // closed says whether Close has come, after which no callback does.
 func (w *bufferWatch) closed() bool {
 	if bev := w.buf.owner; bev != nil {
-		return bev.closed() || bev.base.life.Closed()
+		return bev.closed() || bev.Base().life.Closed()
 	}
 	return watches.Get(w.handle) == nil
 }

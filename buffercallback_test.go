@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -749,6 +750,28 @@ func TestBufferCallbackOfBufferEvent(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The loop can watch the buffers of a BufferEvent that other goroutines use.
+func TestBufferCallbackElsewhere(t *testing.T) {
+	b := bevBase(t)
+	for range rounds(5000) {
+		bev := bevNew(t, b, -1, fromAnywhere)
+		var watched atomic.Bool
+		using, used := make(chan struct{}), make(chan struct{})
+		go func() {
+			close(using)
+			for !watched.Load() {
+				bev.Enabled()
+			}
+			close(used)
+		}()
+		<-using
+		addCallback(t, bev.Output(), func(*libevent.Buffer, bufferInfo) {})
+		watched.Store(true)
+		<-used
+		bevCheck(t, "Close", bev.Close(), nil)
 	}
 }
 

@@ -74,7 +74,7 @@ const directions = EV_READ | EV_WRITE
 // Wraps: struct bufferevent
 type BufferEvent struct {
 	c       *C.struct_bufferevent
-	base    *Base
+	base    atomic.Pointer[Base]
 	handle  uintptr
 	life    life.Life
 	options uint32 // BufferEventOptions, and unviewed
@@ -232,7 +232,8 @@ func checkBufferEventOptions(options BufferEventOptions) error {
 // reserveBufferEvent makes the Go side of a BufferEvent, with a call inside it. What
 // follows is adopt or abandon.
 func (b *Base) reserveBufferEvent(op string, options BufferEventOptions) (*BufferEvent, error) {
-	bev := &BufferEvent{base: b, options: uint32(options)}
+	bev := &BufferEvent{options: uint32(options)}
+	bev.base.Store(b)
 	bev.callbacks.Store(&noCallbacks)
 	bev.handle = bufferEvents.Put(bev)
 	if bev.handle == 0 {
@@ -260,7 +261,7 @@ func (bev *BufferEvent) abandon() {
 	bev.life.Close()
 	bev.life.Leave()
 	bufferEvents.Delete(bev.handle)
-	bev.base.children.Remove(&bev.node)
+	bev.Base().children.Remove(&bev.node)
 }
 
 // has says whether the BufferEvent was made with an option.
@@ -305,7 +306,7 @@ func (bev *BufferEvent) isSocket() bool { return bev.partner() == nil && bev.fil
 
 // enter begins a call into C for op. If it returns nil the caller must leave.
 func (bev *BufferEvent) enter(op string) error {
-	if bev.base.broken.Load() {
+	if bev.Base().broken.Load() {
 		return &Error{op, ErrBroken}
 	}
 	if !bev.life.Enter() {
@@ -331,7 +332,7 @@ func (bev *BufferEvent) free() {
 	r := C.golibevent_bufferevent_free(bev.c, bev.limits())
 	bev.input.unwatch()
 	bev.output.unwatch()
-	bev.base.children.Remove(&bev.node)
+	bev.Base().children.Remove(&bev.node)
 	defer endCall(r.released, r.panicked)
 	if f := bev.filter(); f != nil {
 		f.uncover() // which may panic too
@@ -352,7 +353,7 @@ func (bev *BufferEvent) closed() bool { return bev.life.Closed() }
 //
 // Wraps: bufferevent_free
 func (bev *BufferEvent) Close() error {
-	if bev.base.broken.Load() {
+	if bev.Base().broken.Load() {
 		return &Error{"bufferevent_free", ErrBroken}
 	}
 	first, free := bev.life.Close()
@@ -572,7 +573,7 @@ func (bev *BufferEvent) SetTimeouts(read, write time.Duration) error {
 		return err
 	}
 	defer bev.leave()
-	if rc, err := C.golibevent_bufferevent_set_timeouts(bev.base.c, bev.c, r, w); rc == -1 {
+	if rc, err := C.golibevent_bufferevent_set_timeouts(bev.Base().c, bev.c, r, w); rc == -1 {
 		return opError(op, err)
 	}
 	return nil
@@ -836,7 +837,7 @@ func (bev *BufferEvent) connect(op string, family int, sa *sockaddr) error {
 		}
 	}
 	bev.forget()
-	r, err := C.golibevent_bufferevent_connect(bev.base.c, bev.c, C.int(fd), sa.pointer(), sa.len)
+	r, err := C.golibevent_bufferevent_connect(bev.Base().c, bev.c, C.int(fd), sa.pointer(), sa.len)
 	if r.rc == -1 && made {
 		_ = syscall.Close(fd)
 	}
@@ -865,7 +866,7 @@ func (bev *BufferEvent) FD() int {
 // Wraps: bufferevent_setfd
 func (bev *BufferEvent) SetFD(fd int) error {
 	return bev.changeFD("bufferevent_setfd", fd, func(fd C.int) (C.struct_golibevent_result, error) {
-		r, err := C.golibevent_bufferevent_setfd(bev.base.c, bev.c, fd, C.int(bev.options))
+		r, err := C.golibevent_bufferevent_setfd(bev.Base().c, bev.c, fd, C.int(bev.options))
 		return r, err
 	})
 }
@@ -880,7 +881,7 @@ func (bev *BufferEvent) ReplaceFD(fd int) error {
 		return opError(op, syscall.ENOTSUP)
 	}
 	return bev.changeFD(op, fd, func(fd C.int) (C.struct_golibevent_result, error) {
-		r, err := C.golibevent_bufferevent_replacefd(bev.base.c, bev.c, fd, C.int(bev.options))
+		r, err := C.golibevent_bufferevent_replacefd(bev.Base().c, bev.c, fd, C.int(bev.options))
 		return r, err
 	})
 }
@@ -933,7 +934,7 @@ func (bev *BufferEvent) SetBase(b *Base) error {
 		return err
 	}
 	defer b.leave()
-	from := bev.base
+	from := bev.Base()
 	switch {
 	case from == b:
 		return nil
@@ -957,7 +958,7 @@ func (bev *BufferEvent) SetBase(b *Base) error {
 		}
 		err = nil
 		from.children.Remove(&bev.node)
-		bev.base = b
+		bev.base.Store(b)
 		b.children.Add(&bev.node)
 	})
 	if err != nil {
@@ -1143,7 +1144,7 @@ func (bev *BufferEvent) Partner() *BufferEvent {
 // Base returns the base that the BufferEvent was made on. It is safe from any goroutine.
 //
 // Wraps: bufferevent_get_base
-func (bev *BufferEvent) Base() *Base { return bev.base }
+func (bev *BufferEvent) Base() *Base { return bev.base.Load() }
 
 // Err returns what the last event was about: an *Error for BEV_EVENT_ERROR, with the
 // errno, and for BEV_EVENT_TIMEOUT, with ETIMEDOUT; nil for an end of stream, for a
@@ -1256,7 +1257,7 @@ func (bev *BufferEvent) serve(kind C.int, what BufferEvents, errno syscall.Errno
 		bev.view = view
 		defer func() { bev.view = nil }()
 	}
-	bev.base.guard(loop, call, &stop, func() { bev.tell(kind, what, errno) })
+	bev.Base().guard(loop, call, &stop, func() { bev.tell(kind, what, errno) })
 	return stop
 }
 

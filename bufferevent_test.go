@@ -1609,6 +1609,37 @@ func TestBufferEventSetBaseRefuses(t *testing.T) {
 	bevCheck(t, "after Close", bev.SetBase(to), libevent.ErrClosed)
 }
 
+// SetBase among calls of other goroutines: it waits for none, and they need not know.
+func TestBufferEventSetBaseElsewhere(t *testing.T) {
+	bases := [2]*libevent.Base{bevBase(t), bevBase(t)}
+	bev := bevNew(t, bases[0], -1, fromAnywhere)
+	const times = 1000
+	var calls, moves atomic.Int64
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for ; moves.Load() < times; calls.Add(1) {
+				if b := bev.Base(); b != bases[0] && b != bases[1] {
+					t.Error("on no base")
+				}
+				if e := bev.Enabled(); e != libevent.EV_WRITE {
+					t.Error(e)
+				}
+			}
+		}()
+	}
+	for i := 0; moves.Load() < times; i++ {
+		err := bev.SetBase(bases[i%2])
+		if err == nil && calls.Load() > 0 {
+			moves.Add(1)
+		}
+		closedOr(t, err, syscall.EBUSY)
+	}
+	wg.Wait()
+}
+
 // ReplaceFD closes the descriptor before, with a libevent that has it.
 func TestBufferEventReplaceFD(t *testing.T) {
 	b := bevBase(t)

@@ -78,8 +78,8 @@ func golibeventOnBuffer(handle C.uintptr_t, kind C.int, what C.short, number C.i
 	if bev == nil {
 		return 0
 	}
-	if *loop == bev.base.c {
-		bev.base.yield()
+	if *loop == bev.Base().c {
+		bev.Base().yield()
 	}
 	return bev.serve(kind, BufferEvents(what), syscall.Errno(number), loop, call, view)
 }
@@ -105,8 +105,8 @@ func golibeventOnFilter(handle unsafe.Pointer, which C.int, src, dst *C.struct_e
 	if f.bev.closed() {
 		return C.BEV_ERROR
 	}
-	if *loop == f.bev.base.c {
-		f.bev.base.yield()
+	if *loop == f.bev.Base().c {
+		f.bev.Base().yield()
 	}
 	return C.int(f.serve(int(which), src, dst, int(limit), FlushMode(mode), loop, call, stop))
 }

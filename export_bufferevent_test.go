@@ -17,5 +17,5 @@ func AbandonBufferEvent(bev *BufferEvent) {
 	bufferEvents.Delete(bev.handle)
 	bev.input.unwatch()
 	bev.output.unwatch()
-	bases.Delete(bev.base.handle)
+	bases.Delete(bev.Base().handle)
 }

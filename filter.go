@@ -76,7 +76,7 @@ func (bev *BufferEvent) NewFilter(input, output Filter, options BufferEventOptio
 		return nil, err
 	}
 	defer bev.leave()
-	top, err := bev.base.reserveBufferEvent(op, options)
+	top, err := bev.Base().reserveBufferEvent(op, options)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (f *filter) serve(which int, src, dst *C.struct_evbuffer, limit int, mode F
 		f.busy.And(^bit)
 	}()
 	result := BEV_ERROR
-	f.bev.base.guard(loop, call, stop, func() {
+	f.bev.Base().guard(loop, call, stop, func() {
 		result = f.functions[which](&lent[0], &lent[1], limit, mode)
 	})
 	switch result {

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -1031,53 +1030,37 @@ func TestFilterReferences(t *testing.T) {
 func TestFilterElsewhere(t *testing.T) {
 	for _, pair := range []bool{false, true} {
 		t.Run(fmt.Sprintf("pair=%v", pair), func(t *testing.T) {
-			b := bevBase(t)
-			stop := background(t, b)
-			defer stop()
-			var wg sync.WaitGroup
-			for range 4 {
-				wg.Add(1)
-				go func() {
-					defer wg.Done()
-					for i := range rounds(200) {
-						one, two, err := bevTwoOf(b, pair, fromAnywhere|bevOwn)
-						if err != nil {
-							t.Error(err)
-							return
-						}
-						options := fromAnywhere | bevOwn*libevent.BufferEventOptions(i%2)
-						left, err := one.NewFilter(filterNarrow, filterWiden, options)
-						if err != nil {
-							t.Error(err)
-							return
-						}
-						right, err := two.NewFilter(filterNarrow, filterWiden, options)
-						if err != nil {
-							t.Error(err)
-							return
-						}
-						const balls = 10
-						heard := make(chan struct{}, balls)
-						right.SetCallbacks(func(bev *libevent.BufferEvent) {
-							for range bevRead(t, bev) {
-								heard <- struct{}{}
-							}
-						}, nil, nil)
-						bevCheck(t, "Enable", errors.Join(left.Enable(bevRW), right.Enable(bevRW)), nil)
-						for range balls {
-							if _, err := left.WriteString("o"); err != nil {
-								t.Error(err)
-							}
-						}
-						for range balls {
-							wait(t, "a ball", heard)
-						}
-						_, _ = right.WriteString("for nobody")
-						bevCheck(t, "Close", errors.Join(left.Close(), right.Close(), one.Close(), two.Close()), nil)
+			elsewhere(t, bevBase(t), pair, func(i int, one, two *libevent.BufferEvent) {
+				options := fromAnywhere | bevOwn*libevent.BufferEventOptions(i%2)
+				left, err := one.NewFilter(filterNarrow, filterWiden, options)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				right, err := two.NewFilter(filterNarrow, filterWiden, options)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				const balls = 10
+				heard := make(chan struct{}, balls)
+				right.SetCallbacks(func(bev *libevent.BufferEvent) {
+					for range bevRead(t, bev) {
+						heard <- struct{}{}
 					}
-				}()
-			}
-			wg.Wait()
+				}, nil, nil)
+				bevCheck(t, "Enable", errors.Join(left.Enable(bevRW), right.Enable(bevRW)), nil)
+				for range balls {
+					if _, err := left.WriteString("o"); err != nil {
+						t.Error(err)
+					}
+				}
+				for range balls {
+					wait(t, "a ball", heard)
+				}
+				_, _ = right.WriteString("for nobody")
+				bevCheck(t, "Close", errors.Join(left.Close(), right.Close()), nil)
+			})
 		})
 	}
 }

@@ -178,11 +178,12 @@ func (bev *BufferEvent) SetRateLimitGroup(g *RateLimitGroup) error {
 	defer bev.leave()
 	var c *C.struct_golibevent_group
 	if g != nil {
-		if g.base != bev.base {
+		if g.base != bev.Base() {
 			return opError(op, syscall.EINVAL)
 		}
-		if err := g.enter(op); err != nil {
-			return err
+		// Not by enter: members come from everywhere.
+		if !g.life.Enter() {
+			return &Error{op, ErrClosed}
 		}
 		defer g.leave()
 		c = g.c

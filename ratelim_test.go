@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -676,48 +675,38 @@ func TestRateLimitsLeaveNothing(t *testing.T) {
 func TestRateLimitElsewhere(t *testing.T) {
 	b := bevBase(t)
 	cfg := libevent.TokenBucketConfig{ReadRate: 50, ReadBurst: 50, WriteRate: 50, WriteBurst: 50, Tick: time.Millisecond}
-	g, err := b.NewRateLimitGroup(cfg)
+	g, err := b.NewRateLimitGroup(libevent.TokenBucketConfig{
+		ReadRate: 5000, ReadBurst: 5000, WriteRate: 5000, WriteBurst: 5000, Tick: time.Millisecond,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := background(t, b)
-	defer stop()
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			for i := range rounds(200) {
-				left, right, err := bevTwoOf(b, false, fromAnywhere|bevOwn)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				heard := make(chan struct{}, 1)
-				left.SetCallbacks(func(bev *libevent.BufferEvent) { _ = bev.WriteBuffer(bev.Input()) }, nil, nil)
-				right.SetCallbacks(func(bev *libevent.BufferEvent) {
-					_ = bev.WriteBuffer(bev.Input())
-					select {
-					case heard <- struct{}{}:
-					default:
-					}
-				}, nil, nil)
-				mine := cfg
-				mine.Tick *= time.Duration(1 + i%3)
-				bevCheck(t, "SetRateLimit", errors.Join(left.SetRateLimit(&cfg), right.SetRateLimit(&mine)), nil)
-				bevCheck(t, "Enable", errors.Join(left.Enable(bevRW), right.Enable(bevRW)), nil)
-				if _, err := left.Write(make([]byte, 60)); err != nil {
-					t.Error(err)
-				}
-				wait(t, "an answer", heard)
-				bevCheck(t, "SetRateLimit", left.SetRateLimit(&mine), nil)
-				bevCheck(t, "SetRateLimitGroup", errors.Join(left.SetRateLimitGroup(nil), right.SetRateLimit(nil)), nil)
-				bevCheck(t, "Close", errors.Join(left.Close(), right.Close()), nil)
+	elsewhere(t, b, false, func(i int, left, right *libevent.BufferEvent) {
+		heard := make(chan struct{}, 1)
+		left.SetCallbacks(func(bev *libevent.BufferEvent) { _ = bev.WriteBuffer(bev.Input()) }, nil, nil)
+		right.SetCallbacks(func(bev *libevent.BufferEvent) {
+			_ = bev.WriteBuffer(bev.Input())
+			select {
+			case heard <- struct{}{}:
+			default:
 			}
-		}()
-	}
-	wg.Wait()
-	<-onLoop(t, b, func() { bevCheck(t, "Close", g.Close(), nil) })
+		}, nil, nil)
+		mine := cfg
+		mine.Tick *= time.Duration(1 + i%3)
+		bevCheck(t, "SetRateLimit", errors.Join(left.SetRateLimit(&cfg), right.SetRateLimit(&mine)), nil)
+		for range 20 {
+			bevCheck(t, "SetRateLimitGroup", errors.Join(left.SetRateLimitGroup(nil), right.SetRateLimitGroup(nil)), nil)
+			bevCheck(t, "SetRateLimitGroup", errors.Join(left.SetRateLimitGroup(g), right.SetRateLimitGroup(g)), nil)
+		}
+		bevCheck(t, "Enable", errors.Join(left.Enable(bevRW), right.Enable(bevRW)), nil)
+		if _, err := left.Write(make([]byte, 60)); err != nil {
+			t.Error(err)
+		}
+		wait(t, "an answer", heard)
+		bevCheck(t, "SetRateLimit", left.SetRateLimit(&mine), nil)
+		bevCheck(t, "SetRateLimitGroup", errors.Join(left.SetRateLimitGroup(nil), right.SetRateLimit(nil)), nil)
+	})
+	bevCheck(t, "Close", g.Close(), nil)
 }
 
 func ExampleTokenBucketConfig() {

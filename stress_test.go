@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -46,11 +47,19 @@ func closedOr(t testing.TB, err error, others ...error) {
 
 // runAgain runs b's loop again and again, whoever stops it, until b is closed.
 func runAgain(t testing.TB, b *libevent.Base) (ended chan struct{}) {
+	return runAgainBehind(t, b, new(sync.RWMutex))
+}
+
+// runAgainBehind is runAgain for loops that wait while somebody holds the gate.
+func runAgainBehind(t testing.TB, b *libevent.Base, gate *sync.RWMutex) (ended chan struct{}) {
 	ended = make(chan struct{})
 	go func() {
 		defer close(ended)
 		for {
-			if err := b.Loop(libevent.EVLOOP_NO_EXIT_ON_EMPTY); err != nil {
+			gate.RLock()
+			err := b.Loop(libevent.EVLOOP_NO_EXIT_ON_EMPTY)
+			gate.RUnlock()
+			if err != nil {
 				// During Close a base says that it runs.
 				closedOr(t, err, libevent.ErrRunning)
 				return
@@ -59,6 +68,69 @@ func runAgain(t testing.TB, b *libevent.Base) (ended chan struct{}) {
 		}
 	}()
 	return ended
+}
+
+// elsewhere has goroutines call fn again and again, with two connected BufferEvents of b
+// that all goroutines may use, while b's loop runs.
+func elsewhere(t *testing.T, b *libevent.Base, pair bool, fn func(i int, left, right *libevent.BufferEvent)) {
+	t.Helper()
+	stop := background(t, b)
+	defer stop()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for i := range rounds(200) {
+				left, right, err := bevTwoOf(b, pair, fromAnywhere|bevOwn)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				fn(i, left, right)
+				bevCheck(t, "Close", errors.Join(left.Close(), right.Close()), nil)
+			}
+		}()
+	}
+	wg.Wait()
+}
+
+// across connects a BufferEvent of one base with one of the other.
+func across(t testing.TB, bases [2]*libevent.Base) (pair [2]*libevent.BufferEvent) {
+	t.Helper()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Error(err)
+		return pair
+	}
+	for i, fd := range fds {
+		if pair[i], err = bases[i].NewBufferEvent(fd, fromAnywhere|bevOwn); err != nil {
+			t.Error(err)
+		}
+	}
+	return pair
+}
+
+// closeAmongLoops closes bases whose loops run again and again.
+func closeAmongLoops(t testing.TB, bases [2]*libevent.Base, loops [2]chan struct{}) {
+	t.Helper()
+	for i, b := range bases {
+		// Stop ends one loop, and the next one may have begun before Close.
+		for {
+			if err := b.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			err := b.Close()
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, libevent.ErrRunning) {
+				t.Fatal(err)
+			}
+			runtime.Gosched()
+		}
+		wait(t, "the loop's end", loops[i])
+	}
 }
 
 // Programs of goroutines do all that can be done to shared BufferEvents and to the loops
@@ -79,26 +151,9 @@ func TestProgramsOfGoroutines(t *testing.T) {
 			loops[i] = runAgain(t, b)
 		}
 		random := rand.New(rand.NewSource(seed))
-		// make1 connects a BufferEvent of one base with one of the other.
-		make1 := func() (pair [2]*libevent.BufferEvent) {
-			fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-			if err != nil {
-				t.Error(err)
-				return pair
-			}
-			for i, fd := range fds {
-				bev, err := bases[i].NewBufferEvent(fd, fromAnywhere|bevOwn)
-				if err != nil {
-					t.Error(err)
-					return pair
-				}
-				pair[i] = bev
-			}
-			return pair
-		}
 		var bevs [shared]atomic.Pointer[[2]*libevent.BufferEvent]
 		for i := range bevs {
-			pair := make1()
+			pair := across(t, bases)
 			bevs[i].Store(&pair)
 		}
 		// What a callback does is drawn before: it runs on a loop.
@@ -164,7 +219,7 @@ func TestProgramsOfGoroutines(t *testing.T) {
 					case 8:
 						closedOr(t, bev.Close())
 					case 9:
-						next := make1()
+						next := across(t, bases)
 						for _, old := range bevs[random.Intn(shared)].Swap(&next) {
 							if old != nil {
 								closedOr(t, old.Close())
@@ -195,23 +250,200 @@ func TestProgramsOfGoroutines(t *testing.T) {
 			}()
 		}
 		programs.Wait()
-		for i, b := range bases {
-			// Stop ends one loop, and the next one may have begun before Close.
-			for {
-				if err := b.Stop(); err != nil {
-					t.Fatal(err)
-				}
-				err := b.Close()
-				if err == nil {
-					break
-				}
-				if !errors.Is(err, libevent.ErrRunning) {
-					t.Fatal(err)
-				}
-				runtime.Gosched()
+		closeAmongLoops(t, bases, loops)
+	}
+}
+
+// stacked are two BufferEvents that are connected, each with the filters on top of it.
+type stacked [2][]*libevent.BufferEvent
+
+// Programs of goroutines put filters on shared BufferEvents and close both in any order,
+// change what limits their rate, watch their buffers and move them to the other base,
+// while data goes through them in all directions and loops are stopped and run again.
+func TestProgramsOfGoroutinesWithFiltersAndLimits(t *testing.T) {
+	const goroutines, steps, shared = 4, 40, 3
+	step := watch(t)
+	for seed := range int64(rounds(3000)) {
+		step()
+		random := rand.New(rand.NewSource(seed))
+		limit := func(random *rand.Rand) libevent.TokenBucketConfig {
+			return libevent.TokenBucketConfig{
+				ReadRate: 1 + random.Intn(5000), ReadBurst: 5000, WriteRate: 1 + random.Intn(5000), WriteBurst: 5000,
+				Tick: time.Duration(1+random.Intn(3)) * time.Millisecond,
 			}
-			wait(t, "the loop's end", loops[i])
 		}
+		// No loop runs while somebody has the gate for himself.
+		var gate sync.RWMutex
+		var bases [2]*libevent.Base
+		var loops [2]chan struct{}
+		var groups [2]atomic.Pointer[libevent.RateLimitGroup]
+		for i := range bases {
+			b, err := libevent.New()
+			must(t, err)
+			g, err := b.NewRateLimitGroup(limit(random))
+			must(t, err)
+			bases[i] = b
+			groups[i].Store(g)
+			loops[i] = runAgainBehind(t, b, &gate)
+		}
+		make1 := func(random *rand.Rand) *stacked {
+			var made stacked
+			for i, bev := range across(t, bases) {
+				closedOr(t, bev.Enable(libevent.EV_READ*events(random.Intn(2))))
+				made[i] = []*libevent.BufferEvent{bev}
+			}
+			return &made
+		}
+		var slots [shared]atomic.Pointer[stacked]
+		for i := range slots {
+			slots[i].Store(make1(random))
+		}
+		// read is what a read callback does. It is drawn before: it runs on a loop.
+		read := func(choice int) func(bev *libevent.BufferEvent) {
+			return func(bev *libevent.BufferEvent) {
+				switch choice {
+				case 0:
+					_ = bev.Input().Drain(bev.Input().Len())
+				case 1:
+					_ = bev.WriteBuffer(bev.Input())
+				case 2:
+					_ = bev.Input().Drain(1)
+					_ = bev.Close()
+				case 3:
+					_ = bev.Input().Drain(bev.Input().Len())
+					if under := bev.Underlying(); under != nil {
+						_ = under.Close()
+					}
+				}
+			}
+		}
+		// function is what a filter does; also it closes what it belongs to.
+		function := func(choice int, bev *libevent.BufferEvent) libevent.Filter {
+			calls := 0
+			return func(src, dst *libevent.Buffer, limit int, mode libevent.FlushMode) libevent.FilterResult {
+				if calls++; calls == 3 && choice == 0 {
+					_ = bev.Close()
+				}
+				if choice == 1 && mode == libevent.BEV_NORMAL && src.Len() < 1000 {
+					return libevent.BEV_NEED_MORE
+				}
+				return filterPass(src, dst, limit, mode)
+			}
+		}
+		var programs sync.WaitGroup
+		for range goroutines {
+			random := rand.New(rand.NewSource(random.Int63()))
+			programs.Add(1)
+			go func() {
+				defer programs.Done()
+				for range steps {
+					slot := &slots[random.Intn(shared)]
+					at := slot.Load()
+					side := random.Intn(2)
+					stack := at[side]
+					bev := stack[random.Intn(len(stack))]
+					if bev == nil {
+						return
+					}
+					b := bev.Base()
+					switch random.Intn(18) {
+					case 0, 1, 2:
+						_, err := bev.Write(make([]byte, 1+random.Intn(5000)))
+						closedOr(t, err)
+					case 3:
+						closedOr(t, bev.Enable(libevent.EV_READ|libevent.EV_WRITE))
+					case 4:
+						closedOr(t, bev.Disable(libevent.EV_READ))
+					case 5:
+						bev.SetCallbacks(read(random.Intn(4)), nil, func(bev *libevent.BufferEvent, what libevent.BufferEvents) {
+							if what&libevent.BEV_EVENT_TIMEOUT == 0 {
+								_ = bev.Close()
+							}
+						})
+					case 6, 7:
+						options := fromAnywhere | bevOwn*libevent.BufferEventOptions(random.Intn(2))
+						top, err := bev.NewFilter(function(random.Intn(6), bev), function(random.Intn(6), bev), options)
+						closedOr(t, err, syscall.EBUSY)
+						if err == nil {
+							closedOr(t, top.Enable(libevent.EV_READ))
+							next := *at
+							next[side] = append(slices.Clone(stack), top)
+							slot.CompareAndSwap(at, &next) // else it goes with what is underneath
+						}
+					case 8:
+						closedOr(t, bev.Close())
+					case 9:
+						for _, stack := range *slot.Swap(make1(random)) {
+							stack := slices.Clone(stack)
+							random.Shuffle(len(stack), func(i, j int) { stack[i], stack[j] = stack[j], stack[i] })
+							for _, bev := range stack {
+								closedOr(t, bev.Close())
+							}
+						}
+					case 10:
+						cfg := limit(random)
+						closedOr(t, bev.SetRateLimit(&cfg), syscall.ENOTSUP)
+					case 11:
+						closedOr(t, bev.SetRateLimit(nil), syscall.ENOTSUP)
+					case 12:
+						g := groups[random.Intn(2)].Load()
+						if random.Intn(3) == 0 {
+							g = nil
+						}
+						// EINVAL: it is on the other base.
+						closedOr(t, bev.SetRateLimitGroup(g), syscall.ENOTSUP, syscall.EINVAL)
+					case 13:
+						i := random.Intn(2)
+						g, err := bases[i].NewRateLimitGroup(limit(random))
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						closedOr(t, groups[i].Swap(g).Close())
+					case 14:
+						buf := bev.Input()
+						if random.Intn(2) == 0 {
+							buf = bev.Output()
+						}
+						// The buffer is its loop's.
+						closedOr(t, b.Post(func() {
+							if bev.Base() != b {
+								return
+							}
+							total := 0
+							cb, err := buf.AddCallback(func(_ *libevent.Buffer, info libevent.BufferCallbackInfo) { total += info.Added })
+							closedOr(t, err)
+							if err == nil {
+								closedOr(t, b.Post(cb.Remove))
+							}
+						}))
+					case 15:
+						closedOr(t, bev.Flush(libevent.EV_READ|libevent.EV_WRITE, libevent.FlushMode(random.Intn(3))), syscall.ENOTCONN)
+					case 16:
+						closedOr(t, b.Stop())
+					case 17:
+						for !gate.TryLock() {
+							closedOr(t, errors.Join(bases[0].Stop(), bases[1].Stop()))
+							runtime.Gosched()
+						}
+						for _, b := range bases { // for what is active
+							closedOr(t, b.Loop(libevent.EVLOOP_ONCE|libevent.EVLOOP_NONBLOCK))
+						}
+						other := bases[random.Intn(2)]
+						closedOr(t, bev.SetBase(other), syscall.EBUSY, syscall.ENOTSUP, libevent.ErrRunning)
+						for _, stack := range *slot.Swap(make1(random)) {
+							closedOr(t, stack[0].SetBase(other), syscall.EBUSY, libevent.ErrRunning)
+							if random.Intn(2) == 0 {
+								closedOr(t, stack[0].Close())
+							}
+						}
+						gate.Unlock()
+					}
+				}
+			}()
+		}
+		programs.Wait()
+		closeAmongLoops(t, bases, loops)
 	}
 }
 
