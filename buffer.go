@@ -2,6 +2,7 @@ package libevent
 
 /*
 #include "callbacks.h"
+#cgo nocallback golibevent_bufferevent_see_to
 #cgo nocallback golibevent_buffer_pullup
 #cgo nocallback golibevent_buffer_set_max_read
 #cgo nocallback golibevent_buffer_get_max_read
@@ -195,6 +196,7 @@ func (buf *Buffer) hide() {
 
 // finish ends a call for op with its result, after the cleanups of what it has released.
 func (buf *Buffer) finish(op string, done C.struct_golibevent_done, err error) (int, error) {
+	buf.seeTo()
 	if done.released != nil || done.panicked != 0 {
 		endCall(done.released, done.panicked)
 	}
@@ -202,6 +204,18 @@ func (buf *Buffer) finish(op string, done C.struct_golibevent_done, err error) (
 		return 0, opError(op, err)
 	}
 	return int(done.n), nil
+}
+
+// seeTo is to be called when the buffer has changed. It has the BufferEvent to which that
+// belongs wait for its socket: to take what is in the output, or fill the input again.
+func (buf *Buffer) seeTo() {
+	switch bev := buf.owner; {
+	case bev == nil || bev.closed():
+	case buf == &bev.output:
+		C.golibevent_bufferevent_see_to(bev.c, C.EV_WRITE)
+	case bev.modes.Load()&inputBounded != 0:
+		C.golibevent_bufferevent_see_to(bev.c, C.EV_READ)
+	}
 }
 
 // endCall runs the cleanups of what a call into C has released, and panics as a callback
@@ -490,9 +504,10 @@ func (buf *Buffer) AddBuffer(src *Buffer) error {
 		return err
 	}
 	if bev := buf.sender(); bev != nil && bev.sends(src) {
-		return bev.sendBuffer(op, src.c)
+		return bev.sendBuffer(op, src)
 	}
 	done, err := C.golibevent_buffer_add_buffer(buf.c, src.c)
+	src.seeTo()
 	_, err = buf.finish(op, done, err)
 	return err
 }
@@ -508,6 +523,7 @@ func (buf *Buffer) PrependBuffer(src *Buffer) error {
 	}
 	buf.hide()
 	done, err := C.golibevent_buffer_prepend_buffer(buf.c, src.c)
+	src.seeTo()
 	_, err = buf.finish(op, done, err)
 	return err
 }
@@ -531,6 +547,7 @@ func (buf *Buffer) RemoveBuffer(dst *Buffer, n int) (int, error) {
 		return 0, opError(op, syscall.ENOTSUP)
 	}
 	done, err := C.golibevent_buffer_remove_buffer(buf.c, dst.c, C.size_t(n), C.bool(dst.watched()))
+	dst.seeTo()
 	return buf.finish(op, done, err)
 }
 

@@ -94,7 +94,7 @@ func (buf *Buffer) AddCallback(fn func(*Buffer, BufferCallbackInfo)) (*BufferCal
 		if bev := buf.owner; bev != nil {
 			bev.hide()
 			if buf == &bev.output {
-				bev.eager.Or(eagerWatched)
+				bev.setMode(eagerWatched, true)
 			}
 		}
 	}
@@ -216,7 +216,7 @@ func (cb *BufferCallback) Remove() {
 	}
 	bev := w.buf.owner
 	if bev != nil && w.buf == &bev.output {
-		bev.eager.And(^uint32(eagerWatched))
+		bev.setMode(eagerWatched, false)
 	}
 	if deferred { // the buffer may be in use elsewhere
 		return

@@ -58,6 +58,60 @@ prepare(const struct golibevent_base *gb, int fd, int options)
 	return 0;
 }
 
+/* Reports whether an event is pending. Its buffer event is locked. */
+static int
+is_pending(const struct event *ev)
+{
+	return ev->ev_evcallback.evcb_flags &
+	    (EVLIST_INSERTED | EVLIST_ACTIVE | EVLIST_ACTIVE_LATER);
+}
+
+/* Reports whether bev, which is locked, should wait for its socket in a direction, and
+ * does not: its rate may be limited, its input full, or libevent was refused it. */
+static int
+is_stuck(const struct bufferevent *bev, short direction)
+{
+	const struct event *ev = direction == EV_READ ? &bev->ev_read : &bev->ev_write;
+
+	/* Those of a pair and a filter are timers. */
+	return bev->enabled & direction && !is_pending(ev) && ev->ev_events & direction &&
+	    (direction == EV_READ || evbuffer_get_length(bev->output) > 0);
+}
+
+/* Has bev, which is locked, wait for its socket again, and tells the event callback when
+ * it cannot, as of any other error that the socket meets. */
+static void
+see_to_direction(struct bufferevent *bev, short direction)
+{
+	short what = direction == EV_READ ? BEV_EVENT_READING : BEV_EVENT_WRITING;
+	int err;
+
+	if (!is_stuck(bev, direction) || bufferevent_enable(bev, direction) == 0)
+		return;
+	err = errno;
+	bufferevent_disable(bev, direction);
+	errno = err;
+	bufferevent_trigger_event(bev, what | BEV_EVENT_ERROR, BEV_TRIG_DEFER_CALLBACKS);
+}
+
+/*
+ * To be called after what makes libevent wait for bev's socket: it keeps to itself that
+ * the backend, or memory, refuses that. It leaves errno alone.
+ */
+void
+golibevent_bufferevent_see_to(struct bufferevent *bev, short directions)
+{
+	int err = errno;
+
+	bufferevent_lock(bev);
+	if (directions & EV_READ)
+		see_to_direction(bev, EV_READ);
+	if (directions & EV_WRITE)
+		see_to_direction(bev, EV_WRITE);
+	bufferevent_unlock(bev);
+	errno = err;
+}
+
 /* Makes a buffer event, with fd -1 without a socket. The caller owns it. */
 struct bufferevent *
 golibevent_bufferevent_new(struct golibevent_base *gb, int fd, int options, uintptr_t handle)
@@ -99,9 +153,12 @@ static enum bufferevent_filter_result
 pass(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
     enum bufferevent_flush_mode mode, void *arg)
 {
+	const struct golibevent_filter *w = arg;
+	int rc = golibevent_buffer_move(src, dst, limit);
+
 	(void)mode;
-	(void)arg;
-	return golibevent_buffer_move(src, dst, limit) == -1 ? BEV_ERROR : BEV_OK;
+	golibevent_bufferevent_see_to(w->underlying, EV_WRITE);
+	return rc == -1 ? BEV_ERROR : BEV_OK;
 }
 
 /*
@@ -118,7 +175,7 @@ golibevent_bufferevent_filter_new(struct bufferevent *underlying, bool input, bo
 	struct golibevent_made made = {.bev = NULL};
 
 	if (w != NULL) {
-		w->base = bufferevent_get_base(underlying);
+		w->underlying = underlying;
 		w->name = name;
 		made.bev = bufferevent_filter_new(underlying,
 		    input ? golibevent_on_filter_input : pass,
@@ -180,6 +237,25 @@ golibevent_bufferevent_setcb(struct bufferevent *bev, uintptr_t handle, bool rea
 	    golibevent_on_buffer_event, (void *)handle);
 }
 
+/* Has what is underneath a filter read, when all above it wants that; of a failure
+ * libevent does not tell. */
+static int
+enable_underneath(struct bufferevent *bev)
+{
+	struct bufferevent *bottom = bev, *under;
+	int rc = 0;
+
+	while ((under = bufferevent_get_underlying(bottom)) != NULL)
+		bottom = under;
+	if (bottom == bev)
+		return 0;
+	bufferevent_lock(bottom);
+	if (is_stuck(bottom, EV_READ))
+		rc = bufferevent_enable(bottom, EV_READ);
+	bufferevent_unlock(bottom);
+	return rc;
+}
+
 /* Enables all of events, or none that was not enabled before. */
 struct golibevent_result
 golibevent_bufferevent_enable(struct bufferevent *bev, short events)
@@ -192,6 +268,8 @@ golibevent_bufferevent_enable(struct bufferevent *bev, short events)
 	before = bufferevent_get_enabled(bev);
 	errno = 0;
 	rc = bufferevent_enable(bev, events);
+	if (rc == 0)
+		rc = enable_underneath(bev);
 	err = errno;
 	if (rc == -1)
 		bufferevent_disable(bev, events & ~before);
@@ -215,6 +293,7 @@ golibevent_bufferevent_setwatermark(struct bufferevent *bev, short events, size_
 	struct golibevent_outer outer = begin_call();
 
 	bufferevent_setwatermark(bev, events, low, high);
+	golibevent_bufferevent_see_to(bev, events & EV_READ);
 	return end(outer, 0);
 }
 
@@ -258,8 +337,10 @@ struct golibevent_result
 golibevent_bufferevent_write(struct bufferevent *bev, const uint8_t *data, size_t n)
 {
 	struct golibevent_outer outer = begin_call();
+	int rc = bufferevent_write(bev, data, n);
 
-	return end(outer, bufferevent_write(bev, data, n));
+	golibevent_bufferevent_see_to(bev, EV_WRITE);
+	return end(outer, rc);
 }
 
 struct golibevent_result
@@ -274,8 +355,10 @@ struct golibevent_result
 golibevent_bufferevent_write_buffer(struct bufferevent *bev, struct evbuffer *buf)
 {
 	struct golibevent_outer outer = begin_call();
+	int rc = bufferevent_write_buffer(bev, buf);
 
-	return end(outer, bufferevent_write_buffer(bev, buf));
+	golibevent_bufferevent_see_to(bev, EV_WRITE);
+	return end(outer, rc);
 }
 
 /* libevent's own callback, the same for the read event of every socket. */
@@ -356,6 +439,7 @@ golibevent_bufferevent_send(struct bufferevent *bev, const uint8_t *p, size_t n)
 	errno = EPERM;		/* a frozen end sets none */
 	if ((size_t)sent.n < n)
 		rc = evbuffer_add(bev->output, p + sent.n, n - sent.n);
+	golibevent_bufferevent_see_to(bev, EV_WRITE);
 	bufferevent_unlock(bev);
 	sent.r = end(outer, rc);
 	return sent;
@@ -376,17 +460,10 @@ golibevent_bufferevent_send_buffer(struct bufferevent *bev, struct evbuffer *src
 		    bufferevent_get_max_single_write(bev)));
 	}
 	rc = evbuffer_add_buffer(bev->output, src);
+	golibevent_bufferevent_see_to(bev, EV_WRITE);
 	bufferevent_unlock(bev);
 	sent.r = end(outer, rc);
 	return sent;
-}
-
-/* Reports whether EV_WRITE is pending. bev is locked, and the loop's thread calls. */
-static int
-waits_to_write(const struct bufferevent *bev)
-{
-	return bev->ev_write.ev_evcallback.evcb_flags &
-	    (EVLIST_INSERTED | EVLIST_ACTIVE | EVLIST_ACTIVE_LATER);
 }
 
 /* What came of a receive. */
@@ -448,7 +525,7 @@ receive(struct bufferevent *bev, int fd)
 	ssize_t n;
 
 	/* A connect may be under way, whose outcome is for libevent to find. */
-	if (waits_to_write(bev) || (high > 0 && len >= high))
+	if (is_pending(&bev->ev_write) || (high > 0 && len >= high))
 		return LEFT;
 	/* A loop that C runs has no space, and may run in a callback of one that has. */
 	if (gb == NULL || gb->base != bev->ev_base || (data = space(gb)) == NULL)
@@ -568,7 +645,7 @@ golibevent_bufferevent_look(struct bufferevent *bev, struct golibevent_view *vie
 	view->drained = 0;
 	view->tells = 0;
 	view->fd = -1;
-	if (is_eager(bev) && bev->enabled & EV_WRITE && !waits_to_write(bev) &&
+	if (is_eager(bev) && bev->enabled & EV_WRITE && !is_pending(&bev->ev_write) &&
 	    evbuffer_get_length(bev->output) == 0) {
 		view->fd = bufferevent_getfd(bev);
 		view->max = bufferevent_get_max_single_write(bev);
@@ -586,8 +663,11 @@ golibevent_bufferevent_settle(struct bufferevent *bev, struct golibevent_view *v
 	view->received = NULL;
 	view->drained = 0;
 	view->tells = 0;
-	if (received == NULL && drained > 0)
+	if (received == NULL && drained > 0) {
 		evbuffer_drain(bev->input, drained);
+		if (bev->wm_read.high > 0)
+			golibevent_bufferevent_see_to(bev, EV_READ);
+	}
 	if (received != NULL && drained < view->n)
 		add_received(received, bev, drained, view->n - drained);
 	if (tells)
@@ -658,6 +738,7 @@ change_fd(struct golibevent_base *gb, struct bufferevent *bev, int fd, int optio
 	err = errno;
 	change_priority(bev, priority);
 	golibevent_bufferevent_let_eager(bev, eager);
+	golibevent_bufferevent_see_to(bev, EV_READ | EV_WRITE);
 	bufferevent_unlock(bev);
 	errno = err;
 	return end(outer, rc);
@@ -771,6 +852,7 @@ golibevent_bufferevent_connect(struct golibevent_base *gb, struct bufferevent *b
 		err = errno;
 		if (rc == -1)
 			bufferevent_setfd(bev, has);
+		golibevent_bufferevent_see_to(bev, EV_READ);
 	}
 	change_priority(bev, priority);
 	golibevent_bufferevent_let_eager(bev, eager);

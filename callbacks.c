@@ -148,7 +148,9 @@ filter(int which, struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
 	result = golibeventOnFilter(w->name, which, src, dst, limit, mode, &golibevent_loop,
 	    &golibevent_call, &stop);
 	if (stop)
-		event_base_loopbreak(w->base);
+		event_base_loopbreak(bufferevent_get_base(w->underlying));
+	if (which == GOLIBEVENT_OUTPUT)
+		golibevent_bufferevent_see_to(w->underlying, EV_WRITE);
 	if (result == BEV_OK && left > 0 && evbuffer_get_length(src) == left &&
 	    evbuffer_get_length(dst) == made)
 		return BEV_NEED_MORE;

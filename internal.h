@@ -49,7 +49,7 @@ struct golibevent_listener {
 
 /* The functions of a filter, which belong to the buffer event that libevent makes of it. */
 struct golibevent_filter {
-	struct event_base *base;
+	struct bufferevent *underlying;
 	void *name;			/* go-pointer's, of the Go filter */
 };
 

@@ -79,6 +79,7 @@ golibevent_bufferevent_set_rate_limit(struct bufferevent *bev,
 		limits->cfg = cfg;
 		limits->tick = tick;
 		limits->ever |= cfg != NULL;
+		golibevent_bufferevent_see_to(bev, EV_READ | EV_WRITE);
 	}
 	bufferevent_unlock(bev);
 	if (before != NULL)
@@ -104,6 +105,16 @@ on_unused(evutil_socket_t fd, short what, void *arg)
 	(void)arg;
 }
 
+/* Makes sure that base has room for one more timer: libevent does not look whether the one
+ * that fills a group's buckets could be added. ev is not added, and is not then. */
+static int
+make_room(struct event *ev)
+{
+	const struct timeval far = {1000000000, 0};
+
+	return event_add(ev, &far) == -1 || event_del(ev) == -1 ? -1 : 0;
+}
+
 /* Makes a group. The caller owns a reference. */
 struct golibevent_group *
 golibevent_group_new(struct golibevent_base *gb, const struct ev_token_bucket_cfg *cfg)
@@ -115,7 +126,7 @@ golibevent_group_new(struct golibevent_base *gb, const struct ev_token_bucket_cf
 	w->refs = 1;
 	/* The finalizer gets the callback's argument. */
 	w->last = event_new(gb->base, -1, 0, on_unused, w);
-	if (w->last != NULL)
+	if (w->last != NULL && make_room(w->last) == 0)
 		w->g = bufferevent_rate_limit_group_new(gb->base, cfg);
 	if (w->g == NULL) {
 		if (w->last != NULL)
@@ -185,6 +196,7 @@ golibevent_bufferevent_set_rate_limit_group(struct bufferevent *bev,
 	rc = join(bev, limits, group);
 	golibevent_bufferevent_let_eager(bev,
 	    eager && limits->cfg == NULL && limits->group == NULL);
+	golibevent_bufferevent_see_to(bev, EV_READ | EV_WRITE);
 	bufferevent_unlock(bev);
 	errno = ENOMEM;
 	return rc;
