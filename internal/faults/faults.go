@@ -111,16 +111,21 @@ static int64_t get_blocks(void) { return __atomic_load_n(&blocks, __ATOMIC_RELAX
 // somebody sets it.
 static int64_t wall, monotonic;
 
+// Whether they have stopped, and stand at 0 but for that: only to wait moves them on.
+static int stopped;
+
 int
 clock_gettime(clockid_t id, struct timespec *ts)
 {
 	int64_t *offset = id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE ? &wall : &monotonic;
-	int64_t ns;
+	int64_t ns = 0;
 
-	if (syscall(SYS_clock_gettime, id, ts) == -1)
-		return -1;
-	ns = ts->tv_sec * INT64_C(1000000000) + ts->tv_nsec +
-	    __atomic_load_n(offset, __ATOMIC_RELAXED);
+	if (!__atomic_load_n(&stopped, __ATOMIC_RELAXED)) {
+		if (syscall(SYS_clock_gettime, id, ts) == -1)
+			return -1;
+		ns = ts->tv_sec * INT64_C(1000000000) + ts->tv_nsec;
+	}
+	ns += __atomic_load_n(offset, __ATOMIC_RELAXED);
 	ts->tv_sec = ns / 1000000000;
 	ts->tv_nsec = ns % 1000000000;
 	return 0;
@@ -142,6 +147,17 @@ jump(int64_t wall_ns, int64_t monotonic_ns)
 {
 	__atomic_fetch_add(&wall, wall_ns, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&monotonic, monotonic_ns, __ATOMIC_RELAXED);
+}
+
+// The first second is not all 0, which libevent takes for no time.
+static void
+stop(int on)
+{
+	int64_t start = on ? INT64_C(1000000000) : 0;
+
+	__atomic_store_n(&wall, start, __ATOMIC_RELAXED);
+	__atomic_store_n(&monotonic, start, __ATOMIC_RELAXED);
+	__atomic_store_n(&stopped, on, __ATOMIC_RELAXED);
 }
 
 // The prototypes of some are not the system's, whose header has unions for them: so that
@@ -167,16 +183,42 @@ accept4(int fd, void *addr, void *len, int flags)
 	return OR_FAIL(ACCEPT, SYS_accept4, fd, addr, len, flags);
 }
 
+// The kernel needs memory, and has a limit, for a new descriptor only.
 int
 epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
-	return OR_FAIL(WATCH, SYS_epoll_ctl, epfd, op, fd, event);
+	if (op == EPOLL_CTL_ADD && fails(WATCH))
+		return -1;
+	return syscall(SYS_epoll_ctl, epfd, op, fd, event);
+}
+
+// Returns how long to wait really when that is to be ms milliseconds, and what came of it.
+static int
+really(int ms)
+{
+	return ms > 0 && __atomic_load_n(&stopped, __ATOMIC_RELAXED) ? 0 : ms;
+}
+
+static int
+waited(int ms, int n)
+{
+	if (n == 0 && ms != really(ms))
+		jump(ms * INT64_C(1000000), ms * INT64_C(1000000));
+	return n;
 }
 
 int
 epoll_wait(int epfd, struct epoll_event *events, int max, int ms)
 {
-	return OR_FAIL(WAIT, SYS_epoll_pwait, epfd, events, max, ms, NULL, 8);
+	return waited(ms, OR_FAIL(WAIT, SYS_epoll_pwait, epfd, events, max, really(ms), NULL, 8));
+}
+
+int
+poll(void *fds, unsigned long n, int ms)
+{
+	struct timespec ts = {really(ms) / 1000, really(ms) % 1000 * 1000000L};
+
+	return waited(ms, syscall(SYS_ppoll, fds, n, ms < 0 ? NULL : &ts, NULL, 8));
 }
 
 ssize_t
@@ -220,7 +262,7 @@ const (
 	Memory     Call = C.MEMORY     // calloc, realloc and open_memstream, of the binding's own
 	Descriptor Call = C.DESCRIPTOR // epoll_create, eventfd, pipe, socket
 	Accept     Call = C.ACCEPT     // accept4
-	Watch      Call = C.WATCH      // epoll_ctl
+	Watch      Call = C.WATCH      // epoll_ctl, of a new descriptor
 	Wait       Call = C.WAIT       // epoll_wait
 	Transfer   Call = C.TRANSFER   // read, readv, recv, writev, send
 	Setup      Call = C.SETUP      // bind, listen, connect, setsockopt
@@ -239,3 +281,14 @@ func Blocks() int64 { return int64(C.get_blocks()) }
 // Jump moves the clocks that C reads: the one of the time of day, and those that
 // nobody can set.
 func Jump(wall, monotonic time.Duration) { C.jump(C.int64_t(wall), C.int64_t(monotonic)) }
+
+// StopClock stops the clocks that C reads, or lets them go on. While they are stopped, a
+// wait for a time is over at once, and moves them on by that, when nothing else comes.
+// timerfd knows nothing of it.
+func StopClock(on bool) {
+	stop := C.int(0)
+	if on {
+		stop = 1
+	}
+	C.stop(stop)
+}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-libevent/libevent"
 	"github.com/go-libevent/libevent/internal/ctest"
+	"github.com/go-libevent/libevent/internal/faults"
 )
 
 var (
@@ -26,13 +27,19 @@ var parts = []struct {
 	fn   func(b *libevent.Base) error
 }{
 	{"buffers", buffers},
+	{"buffers between others", buffersBetween},
 	{"buffer callbacks", bufferCallbacks},
 	{"files", files},
 	{"events", eventsAndTimers},
+	{"activations", activations},
 	{"walks and finalizers", walks},
+	{"watchers", watchers},
+	{"somebody else's base", borrowedBase},
+	{"utilities", utilities},
 	{"signals", signals},
 	{"pair", pair},
 	{"filters", filters},
+	{"flow control", flowControl},
 	{"rate limits", rateLimits},
 	{"another base", anotherBase},
 	{"listener", listenerOnSocket},
@@ -62,10 +69,10 @@ func session() (err error) {
 	return err
 }
 
-func base() (*libevent.Base, error) {
-	return libevent.NewWithConfig(&libevent.Config{
-		Avoid: []string{"select"}, Priorities: 3, Flags: libevent.EVENT_BASE_FLAG_PRECISE_TIMER,
-	})
+func base() (*libevent.Base, error) { return baseWith(libevent.EVENT_BASE_FLAG_PRECISE_TIMER) }
+
+func baseWith(flags libevent.BaseFlags) (*libevent.Base, error) {
+	return libevent.NewWithConfig(&libevent.Config{Avoid: []string{"select"}, Priorities: 3, Flags: flags})
 }
 
 func buffers(*libevent.Base) error {
@@ -134,6 +141,63 @@ func buffers(*libevent.Base) error {
 		return here(err)
 	}
 	if string(buf.Bytes()) != "0123456789" || other.Len() != 0 || released != 1 {
+		return here(errWrong)
+	}
+	return nil
+}
+
+// buffersBetween takes what other buffers, readers and writers give, by reference too.
+func buffersBetween(*libevent.Base) error {
+	var bufs [3]*libevent.Buffer
+	for i := range bufs {
+		buf, err := libevent.NewBuffer()
+		if err != nil {
+			return here(err)
+		}
+		defer buf.Close()
+		bufs[i] = buf
+	}
+	first, second, third := bufs[0], bufs[1], bufs[2]
+	released := 0
+	text := bytes.Repeat([]byte("between "), 1000)
+	if err := first.EnableLocking(); err != nil {
+		return here(err)
+	}
+	if err := first.AddReference(text[8:], func() { released++ }); err != nil {
+		return here(err)
+	}
+	if err := second.WriteByte('-'); err != nil {
+		return here(err)
+	}
+	if _, err := second.AddIovec([][]byte{text[:4000], text[4000:7000]}); err != nil {
+		return here(err)
+	}
+	if err := first.PrependBuffer(second); err != nil {
+		return here(err)
+	}
+	if err := third.AddBufferReference(first); err != nil {
+		return here(err)
+	}
+	if _, err := second.ReadFrom(bytes.NewReader(text)); err != nil {
+		return here(err)
+	}
+	var out bytes.Buffer
+	if err := errors.Join(first.Lock(), first.Unlock()); err != nil {
+		return here(err)
+	}
+	for _, buf := range []*libevent.Buffer{third, second} {
+		if _, err := buf.WriteTo(&out); err != nil {
+			return here(err)
+		}
+	}
+	want := "-" + string(text[:7000]) + string(text[8:]) + string(text)
+	if out.String() != want {
+		return here(errWrong)
+	}
+	if err := first.Drain(first.Len()); err != nil {
+		return here(err)
+	}
+	if released != 1 {
 		return here(errWrong)
 	}
 	return nil
@@ -270,10 +334,6 @@ type tasks struct {
 	b    *libevent.Base
 	left int
 	err  error
-
-	// When nothing happens for so long, libevent has kept a fault to itself: it does not
-	// tell when it cannot add a timer, nor what a filter meets.
-	patience time.Duration
 }
 
 func (t *tasks) done(err error) {
@@ -288,16 +348,10 @@ func (t *tasks) done(err error) {
 
 // run runs the loop for the tasks.
 func (t *tasks) run() error {
-	limit := patience
-	if t.patience > 0 {
-		limit = t.patience
-	}
-	err := runUntil(t.b, limit)
+	err := runUntil(t.b, patience)
 	switch {
 	case t.err != nil:
 		return t.err
-	case t.patience > 0 && t.left > 0 && (err == nil || err == errStalled):
-		return errTimeout
 	case err != nil:
 		return err
 	case t.left > 0:
@@ -383,6 +437,144 @@ func eventsAndTimers(b *libevent.Base) error {
 		return here(err)
 	}
 	return here(runUntil(b, patience))
+}
+
+// activations are events that come because somebody has said so.
+func activations(b *libevent.Base) error {
+	if err := b.SetPriorities(5); err != nil {
+		return here(err)
+	}
+	fds, err := socketPair()
+	if err != nil {
+		return here(err)
+	}
+	defer syscall.Close(fds[0])
+	defer syscall.Close(fds[1])
+	t := &tasks{b: b, left: 3}
+	once := func(events) (events, time.Duration) {
+		t.done(nil)
+		return libevent.LEAVE, 0
+	}
+	reader, err := b.AddEvent(fds[0], libevent.EV_READ, once, time.Minute)
+	if err != nil {
+		return here(err)
+	}
+	defer reader.Close()
+	signal, err := b.AddSignal(syscall.SIGUSR2, once)
+	if err != nil {
+		return here(err)
+	}
+	defer signal.Close()
+	again, err := b.NewEvent(fds[1], libevent.EV_WRITE, once)
+	if err != nil {
+		return here(err)
+	}
+	defer again.Close()
+	if err := errors.Join(reader.SetPriority(4), reader.RemoveTimer()); err != nil {
+		return here(err)
+	}
+	for _, act := range []func() error{
+		func() error { return again.Add(time.Minute) },
+		again.Del,
+		func() error { return again.Add(libevent.NoTimeout) },
+		b.UpdateCachedTime,
+		b.LoopContinue,
+		func() error { return b.ActivateByFD(fds[0], libevent.EV_READ) },
+		func() error { return b.ActivateBySignal(syscall.SIGUSR2) },
+	} {
+		if err := act(); err != nil {
+			return here(err)
+		}
+	}
+	return t.run()
+}
+
+// watchers look at every turn of the loop, with a libevent that has them.
+func watchers(b *libevent.Base) error {
+	turns := 0
+	prepare, err := b.NewPrepareWatcher(func(time.Duration) { turns++ })
+	if errors.Is(err, syscall.ENOTSUP) {
+		return nil
+	}
+	if err != nil {
+		return here(err)
+	}
+	defer prepare.Close()
+	check, err := b.NewCheckWatcher(func() { turns++ })
+	if err != nil {
+		return here(err)
+	}
+	defer check.Close()
+	timer, err := b.AddTimer(0, func(events) (events, time.Duration) { return libevent.LEAVE, 0 })
+	if err != nil {
+		return here(err)
+	}
+	defer timer.Close()
+	if err := runUntil(b, patience); err != nil {
+		return here(err)
+	}
+	if turns < 2 {
+		return here(errWrong)
+	}
+	return nil
+}
+
+// borrowedBase is a base that others, as it were, have made.
+func borrowedBase(b *libevent.Base) error {
+	borrowed, err := libevent.BaseFromPointer(b.Pointer())
+	if err != nil {
+		return here(err)
+	}
+	calls := 0
+	timer, err := borrowed.AddTimer(0, func(events) (events, time.Duration) {
+		calls++
+		return libevent.LEAVE, 0
+	})
+	if err == nil {
+		defer timer.Close()
+		err = borrowed.Post(func() { calls++ })
+	}
+	if err == nil {
+		err = runUntil(b, patience)
+	}
+	if err == nil && calls != 2 {
+		err = errWrong
+	}
+	return here(errors.Join(err, borrowed.Close()))
+}
+
+// utilities are what needs no base.
+func utilities(*libevent.Base) error {
+	libevent.SupportedMethods() // nil without memory
+	fds, err := libevent.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return here(err)
+	}
+	defer syscall.Close(fds[0])
+	defer syscall.Close(fds[1])
+	tcp, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return here(err)
+	}
+	defer syscall.Close(tcp)
+	for _, set := range []func(int) error{
+		libevent.MakeSocketNonblocking, libevent.MakeSocketCloseOnExec,
+		libevent.MakeListenSocketReuseable, libevent.MakeListenSocketReuseablePort,
+		libevent.MakeTCPListenSocketDeferred,
+	} {
+		if err := set(tcp); err != nil {
+			return here(err)
+		}
+	}
+	timer, err := libevent.NewMonotonicTimer(0)
+	if err != nil {
+		return here(err)
+	}
+	defer timer.Close()
+	if _, err := timer.Time(); err != nil {
+		return here(err)
+	}
+	return here(errors.Join(libevent.SecureRNGInit(), libevent.SecureRNGGetBytes(make([]byte, 16))))
 }
 
 // walks looks at all events, and ends them with finalizers.
@@ -514,7 +706,7 @@ func (t *tasks) expect(bev *libevent.BufferEvent, message []byte) error {
 
 // filters turn every byte around on its way out, and back on its way in.
 func filters(b *libevent.Base) error {
-	t := &tasks{b: b, left: 1, patience: time.Second}
+	t := &tasks{b: b, left: 1}
 	ends, err := connected(t)
 	if err != nil {
 		return here(err)
@@ -556,27 +748,113 @@ func filters(b *libevent.Base) error {
 	return t.run()
 }
 
-// rateLimits sends more than a tick allows, alone and in a group.
-func rateLimits(b *libevent.Base) error {
-	t := &tasks{b: b, left: 1, patience: time.Second}
+// flowControl stops an input at its high watermark, and goes on, over sockets that were
+// given later.
+func flowControl(b *libevent.Base) error {
+	const options = libevent.BEV_OPT_CLOSE_ON_FREE | libevent.BEV_OPT_THREADSAFE
+	t := &tasks{b: b, left: 1}
+	fds, err := socketPair()
+	if err != nil {
+		return here(err)
+	}
+	var ends [2]*libevent.BufferEvent
+	for i, fd := range fds {
+		end, err := b.NewBufferEvent(-1, options)
+		if err == nil {
+			defer end.Close()
+			err = end.SetFD(fd)
+		}
+		if err != nil {
+			for _, fd := range fds[i:] {
+				_ = syscall.Close(fd)
+			}
+			return here(err)
+		}
+		ends[i] = end
+	}
+	first, second := ends[0], ends[1]
+	first.SetCallbacks(nil, nil, t.ended)
+	message := bytes.Repeat([]byte("flow "), 1000)
+	var got []byte
+	second.SetCallbacks(func(bev *libevent.BufferEvent) {
+		p := make([]byte, 600)
+		n, err := bev.Read(p)
+		if got = append(got, p[:n]...); err == nil && len(got) < len(message) {
+			return
+		}
+		if err == nil && !bytes.Equal(got, message) {
+			err = errWrong
+		}
+		t.done(here(err))
+	}, nil, t.ended)
+	// libevent does not look whether it has memory for the callback at the watermark.
+	spared(func() { err = second.SetWatermark(libevent.EV_READ, 1, 500) })
+	if err != nil {
+		return here(err)
+	}
+	for _, set := range []func() error{
+		func() error { return errors.Join(second.Lock(), second.SetPriority(0), second.Unlock()) },
+		func() error { return second.SetMaxSingleRead(1000) },
+		func() error { return second.SetMaxSingleWrite(1000) },
+		func() error { return second.SetTimeouts(time.Minute, time.Minute) },
+		func() error { return second.Enable(libevent.EV_READ) },
+		func() error { return second.Trigger(libevent.EV_WRITE, 0) },
+		func() error { return first.Flush(libevent.EV_WRITE, libevent.BEV_NORMAL) },
+		func() error { return first.Disable(libevent.EV_WRITE) },
+		func() error { return from(message, first.WriteBuffer) },
+		func() error { return first.Enable(libevent.EV_WRITE) },
+	} {
+		if err := set(); err != nil {
+			return here(err)
+		}
+	}
+	return t.run()
+}
+
+// rateLimits sends more than a tick allows, alone and in a group. How many ticks that
+// takes is not up to the machine.
+func rateLimits(*libevent.Base) (err error) {
+	faults.StopClock(true)
+	defer faults.StopClock(false)
+	b, err := baseWith(0)
+	if err != nil {
+		return here(err)
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	t := &tasks{b: b, left: 1}
+	// Where a limit's pause ends libevent keeps to itself that it cannot go on.
+	giveUp, err := b.AddTimer(time.Minute, func(events) (events, time.Duration) {
+		t.done(errTimeout)
+		return libevent.LEAVE, 0
+	})
+	if err != nil {
+		return here(err)
+	}
+	defer giveUp.Close()
 	ends, err := connected(t)
 	if err != nil {
 		return here(err)
 	}
-	limit := libevent.TokenBucketConfig{
-		ReadRate: 4000, ReadBurst: 4000, WriteRate: 4000, WriteBurst: 4000, Tick: time.Millisecond,
+	cfg := libevent.TokenBucketConfig{
+		ReadRate: 4000, ReadBurst: 4000, WriteRate: 4000, WriteBurst: 4000, Tick: time.Second,
 	}
-	g, err := b.NewRateLimitGroup(limit)
+	g, err := b.NewRateLimitGroup(cfg)
 	if err != nil {
 		return here(err)
 	}
 	defer g.Close()
+	if err := errors.Join(g.SetConfig(cfg), g.SetMinShare(100), g.DecrementReadLimit(1), g.DecrementWriteLimit(1)); err != nil {
+		return here(err)
+	}
 	for _, end := range ends {
-		if err := errors.Join(end.SetRateLimit(&limit), end.SetRateLimitGroup(g)); err != nil {
+		if err := errors.Join(end.SetRateLimit(&cfg), end.SetRateLimitGroup(g)); err != nil {
+			return here(err)
+		}
+		if err := errors.Join(end.DecrementReadLimit(1), end.DecrementWriteLimit(1)); err != nil {
 			return here(err)
 		}
 	}
-	message := bytes.Repeat([]byte("limited "), 2000)
+	message := bytes.Repeat([]byte("limited "), 1500)
 	if err := t.expect(ends[1], message); err != nil {
 		return here(err)
 	}
@@ -593,7 +871,7 @@ func anotherBase(b *libevent.Base) (err error) {
 		return here(err)
 	}
 	defer func() { err = errors.Join(err, other.Close()) }()
-	t := &tasks{b: b, left: 1, patience: time.Second}
+	t := &tasks{b: b, left: 1}
 	ends, err := connected(t)
 	if err != nil {
 		return here(err)

@@ -84,7 +84,7 @@ func through(bev *libevent.BufferEvent, output libevent.Filter, data []byte) err
 		return err
 	}
 	top.SetCallbacks(nil, nil, event)
-	// Making it has made libevent watch the socket for the output that there was not.
+	// Making it has made libevent wait to write.
 	if err := bev.Base().Loop(libevent.EVLOOP_ONCE | libevent.EVLOOP_NONBLOCK); err != nil {
 		return err
 	}
@@ -223,6 +223,7 @@ func TestFilterIsNotWatched(t *testing.T) {
 	must(t, err)
 	top, err := bev.NewFilter(nil, nil, libevent.BEV_OPT_CLOSE_ON_FREE)
 	must(t, err)
+	run(t, b) // making it has made libevent wait to write
 	faults.Fail(faults.Watch, 1, 1000, syscall.ENOSPC)
 	if err := top.Enable(libevent.EV_READ); !errors.Is(err, syscall.ENOSPC) || top.Enabled()&libevent.EV_READ != 0 {
 		t.Errorf("%v, enabled %v", err, top.Enabled())
