@@ -112,6 +112,34 @@ golibevent_bufferevent_see_to(struct bufferevent *bev, short directions)
 	errno = err;
 }
 
+static void
+on_nothing(struct evbuffer *buf, const struct evbuffer_cb_info *info, void *arg)
+{
+	(void)buf;
+	(void)info;
+	(void)arg;
+}
+
+/*
+ * Reports with errno whether there is memory for two callbacks of buf. Where libevent adds
+ * its own it does not look, and goes through NULL: it finds now what this has given back.
+ */
+static int
+fit_callbacks(struct evbuffer *buf)
+{
+	struct evbuffer_cb_entry *first = evbuffer_add_cb(buf, on_nothing, NULL);
+	struct evbuffer_cb_entry *second = evbuffer_add_cb(buf, on_nothing, NULL);
+	int fit = first != NULL && second != NULL;
+
+	if (first != NULL)
+		evbuffer_remove_cb_entry(buf, first);
+	if (second != NULL)
+		evbuffer_remove_cb_entry(buf, second);
+	if (!fit)
+		errno = ENOMEM;
+	return fit;
+}
+
 /* Makes a buffer event, with fd -1 without a socket. The caller owns it. */
 struct bufferevent *
 golibevent_bufferevent_new(struct golibevent_base *gb, int fd, int options, uintptr_t handle)
@@ -171,9 +199,11 @@ golibevent_bufferevent_filter_new(struct bufferevent *underlying, bool input, bo
     int options, uintptr_t handle, void *name)
 {
 	struct golibevent_outer outer = begin_call();
-	struct golibevent_filter *w = malloc(sizeof(*w));
+	struct golibevent_filter *w = NULL;
 	struct golibevent_made made = {.bev = NULL};
 
+	if (fit_callbacks(underlying->output))
+		w = malloc(sizeof(*w));
 	if (w != NULL) {
 		w->underlying = underlying;
 		w->name = name;
@@ -292,6 +322,8 @@ golibevent_bufferevent_setwatermark(struct bufferevent *bev, short events, size_
 {
 	struct golibevent_outer outer = begin_call();
 
+	if (events & EV_READ && high > 0 && !fit_callbacks(bev->input))
+		return end(outer, -1);
 	bufferevent_setwatermark(bev, events, low, high);
 	golibevent_bufferevent_see_to(bev, events & EV_READ);
 	return end(outer, 0);

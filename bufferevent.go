@@ -381,7 +381,9 @@ func (bev *BufferEvent) Close() error {
 //
 // After BEV_EVENT_EOF, and after an error or timeout with BEV_EVENT_READING, EV_READ is
 // disabled; after one with BEV_EVENT_WRITING EV_WRITE is. A failed connect is
-// BEV_EVENT_ERROR alone. Err says what went wrong.
+// BEV_EVENT_ERROR alone. Err says what went wrong. An error is also that the backend
+// cannot watch the socket: what was written stays in the output then, and Enable tries
+// again.
 //
 // While a filter is on top of the BufferEvent nothing is called: the filter is told.
 //
@@ -521,7 +523,7 @@ func (bev *BufferEvent) Enabled() Events {
 // All are 0 at first.
 //
 // It returns EINVAL for other events or none, for negative numbers, and for low > high
-// > 0, which would stall for ever.
+// > 0, which would stall for ever; and ENOMEM.
 //
 // Wraps: bufferevent_setwatermark
 func (bev *BufferEvent) SetWatermark(events Events, low, high int) error {

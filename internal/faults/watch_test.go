@@ -268,3 +268,29 @@ func TestBufferEventWithoutMemory(t *testing.T) {
 		}
 	}
 }
+
+// What libevent would go through NULL for without memory is refused before.
+func TestCallbacksWithoutMemory(t *testing.T) {
+	b := newBase(t)
+	first, _ := sockets(t)
+	bev, err := b.NewBufferEvent(first, libevent.BEV_OPT_CLOSE_ON_FREE)
+	must(t, err)
+	for name, fn := range map[string]func() error{
+		"SetWatermark": func() error { return bev.SetWatermark(libevent.EV_READ, 0, 100) },
+		"NewFilter": func() error {
+			_, err := bev.NewFilter(nil, nil, 0)
+			return err
+		},
+	} {
+		for n := int64(1); n <= 2; n++ {
+			ctest.FailAllocation(n)
+			err := fn()
+			if left := ctest.FailAllocation(0); left != 0 || !errors.Is(err, syscall.ENOMEM) {
+				t.Errorf("%s, allocation %d: %v", name, n, err)
+			}
+		}
+	}
+	if _, high, err := bev.Watermark(libevent.EV_READ); high != 0 || err != nil {
+		t.Errorf("high watermark %d, %v", high, err)
+	}
+}
