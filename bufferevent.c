@@ -58,11 +58,12 @@ prepare(const struct golibevent_base *gb, int fd, int options)
 	return 0;
 }
 
-/* Reports whether an event is pending. Its buffer event is locked. */
+/* Reports whether an event of a buffer event is pending. That is locked, so that nobody
+ * adds or deletes the event; that another thread activates it makes no difference. */
 static int
 is_pending(const struct event *ev)
 {
-	return ev->ev_evcallback.evcb_flags &
+	return LOAD(&ev->ev_evcallback.evcb_flags) &
 	    (EVLIST_INSERTED | EVLIST_ACTIVE | EVLIST_ACTIVE_LATER);
 }
 
@@ -298,7 +299,7 @@ golibevent_bufferevent_enable(struct bufferevent *bev, short events)
 	before = bufferevent_get_enabled(bev);
 	errno = 0;
 	rc = bufferevent_enable(bev, events);
-	if (rc == 0)
+	if (rc == 0 && events & EV_READ)
 		rc = enable_underneath(bev);
 	err = errno;
 	if (rc == -1)

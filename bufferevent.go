@@ -457,6 +457,7 @@ func (bev *BufferEvent) setEager(on bool) {
 	C.golibevent_bufferevent_set_eager(bev.c, C.bool(on), bev.limits())
 }
 
+// setMode sets a bit of modes, or clears it.
 func (bev *BufferEvent) setMode(mode uint32, on bool) {
 	if on {
 		bev.modes.Or(mode)
