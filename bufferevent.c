@@ -183,10 +183,12 @@ pass(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
     enum bufferevent_flush_mode mode, void *arg)
 {
 	const struct golibevent_filter *w = arg;
+	size_t made = evbuffer_get_length(dst);
 	int rc = golibevent_buffer_move(src, dst, limit);
 
 	(void)mode;
-	golibevent_bufferevent_see_to(w->underlying, EV_WRITE);
+	if (dst == w->underlying->output && evbuffer_get_length(dst) > made)
+		golibevent_bufferevent_see_to(w->underlying, EV_WRITE);
 	return rc == -1 ? BEV_ERROR : BEV_OK;
 }
 
@@ -771,7 +773,8 @@ change_fd(struct golibevent_base *gb, struct bufferevent *bev, int fd, int optio
 	err = errno;
 	change_priority(bev, priority);
 	golibevent_bufferevent_let_eager(bev, eager);
-	golibevent_bufferevent_see_to(bev, EV_READ | EV_WRITE);
+	if (fd >= 0)
+		golibevent_bufferevent_see_to(bev, EV_READ | EV_WRITE);
 	bufferevent_unlock(bev);
 	errno = err;
 	return end(outer, rc);
