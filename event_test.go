@@ -2327,7 +2327,6 @@ func TestFinalizeInCallback(t *testing.T) {
 func TestFinalizeDuringTheCallback(t *testing.T) {
 	p := socketpair(t)
 	b := newBase(t)
-	send(t, p[1], "data")
 	entered, leave := make(chan struct{}), make(chan struct{})
 	finalized := make(chan bool, 1)
 	returned := false
@@ -2341,6 +2340,7 @@ func TestFinalizeDuringTheCallback(t *testing.T) {
 		t.Fatal(err)
 	}
 	background(t, b)
+	send(t, p[1], "data") // background needs the loop
 	wait(t, "the callback", entered)
 	if err := ev.Finalize(func() {
 		closeSocket(t, p[0])
