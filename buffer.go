@@ -83,6 +83,7 @@ const (
 	bufferShares               // there may be chunks that other buffers have too
 	bufferLent                 // it is a BufferEvent's, and in a Filter's hands
 	bufferLends                // chunks of other buffers may keep c
+	bufferRefused              // something has failed inside a change
 
 	// What moves with chunks.
 	bufferChunks = bufferFiles | bufferShares
@@ -196,7 +197,7 @@ func (buf *Buffer) hide() {
 
 // finish ends a call for op with its result, after the cleanups of what it has released.
 func (buf *Buffer) finish(op string, done C.struct_golibevent_done, err error) (int, error) {
-	buf.seeTo()
+	buf.seeTo(err)
 	if done.released != nil || done.panicked != 0 {
 		endCall(done.released, done.panicked)
 	}
@@ -206,14 +207,18 @@ func (buf *Buffer) finish(op string, done C.struct_golibevent_done, err error) (
 	return int(done.n), nil
 }
 
-// seeTo is to be called when the buffer has changed. It has the BufferEvent to which that
-// belongs wait for its socket: to take what is in the output, or fill the input again.
-func (buf *Buffer) seeTo() {
+// seeTo is to be called with the errno of a change, which a change that has been made can
+// have too: libevent could then not wait for the socket of the BufferEvent to which the
+// buffer belongs, to take what is in the output, or to fill the input again.
+func (buf *Buffer) seeTo(err error) {
 	switch bev := buf.owner; {
-	case bev == nil || bev.closed():
+	case err == nil:
+	case bev == nil: // which a Filter sees to
+		buf.state.Or(bufferRefused)
+	case bev.closed():
 	case buf == &bev.output:
 		C.golibevent_bufferevent_see_to(bev.c, C.EV_WRITE)
-	case bev.modes.Load()&inputBounded != 0:
+	default:
 		C.golibevent_bufferevent_see_to(bev.c, C.EV_READ)
 	}
 }
@@ -507,7 +512,7 @@ func (buf *Buffer) AddBuffer(src *Buffer) error {
 		return bev.sendBuffer(op, src)
 	}
 	done, err := C.golibevent_buffer_add_buffer(buf.c, src.c)
-	src.seeTo()
+	src.seeTo(err)
 	_, err = buf.finish(op, done, err)
 	return err
 }
@@ -523,7 +528,7 @@ func (buf *Buffer) PrependBuffer(src *Buffer) error {
 	}
 	buf.hide()
 	done, err := C.golibevent_buffer_prepend_buffer(buf.c, src.c)
-	src.seeTo()
+	src.seeTo(err)
 	_, err = buf.finish(op, done, err)
 	return err
 }
@@ -547,7 +552,7 @@ func (buf *Buffer) RemoveBuffer(dst *Buffer, n int) (int, error) {
 		return 0, opError(op, syscall.ENOTSUP)
 	}
 	done, err := C.golibevent_buffer_remove_buffer(buf.c, dst.c, C.size_t(n), C.bool(dst.watched()))
-	dst.seeTo()
+	dst.seeTo(err)
 	return buf.finish(op, done, err)
 }
 

@@ -96,8 +96,9 @@ see_to_direction(struct bufferevent *bev, short direction)
 }
 
 /*
- * To be called after what makes libevent wait for bev's socket: it keeps to itself that
- * the backend, or memory, refuses that. It leaves errno alone.
+ * To be called when errno, which was 0, says that something has failed in what makes libevent
+ * wait for bev's socket: it keeps to itself that the backend, or memory, refuses that. errno
+ * stays as it is.
  */
 void
 golibevent_bufferevent_see_to(struct bufferevent *bev, short directions)
@@ -149,7 +150,15 @@ golibevent_bufferevent_new(struct golibevent_base *gb, int fd, int options, uint
 
 	if (fd >= 0 && prepare(gb, fd, options) == -1)
 		return NULL;
-	if ((bev = bufferevent_socket_new(gb->base, fd, options)) == NULL) {
+	errno = 0;
+	bev = bufferevent_socket_new(gb->base, fd, options);
+	if (bev != NULL && errno == ENOMEM) {
+		/* It does not look whether it could add the callback of its output. */
+		bufferevent_setfd(bev, -1);
+		bufferevent_free(bev);
+		bev = NULL;
+	}
+	if (bev == NULL) {
 		errno = ENOMEM;
 		return NULL;
 	}
@@ -183,12 +192,15 @@ pass(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
     enum bufferevent_flush_mode mode, void *arg)
 {
 	const struct golibevent_filter *w = arg;
-	size_t made = evbuffer_get_length(dst);
-	int rc = golibevent_buffer_move(src, dst, limit);
+	int rc, err = errno;
 
 	(void)mode;
-	if (dst == w->underlying->output && evbuffer_get_length(dst) > made)
+	errno = 0;
+	rc = golibevent_buffer_move(src, dst, limit);
+	if (errno != 0 && dst == w->underlying->output)
 		golibevent_bufferevent_see_to(w->underlying, EV_WRITE);
+	if (errno == 0)
+		errno = err;
 	return rc == -1 ? BEV_ERROR : BEV_OK;
 }
 
@@ -301,7 +313,7 @@ golibevent_bufferevent_enable(struct bufferevent *bev, short events)
 	before = bufferevent_get_enabled(bev);
 	errno = 0;
 	rc = bufferevent_enable(bev, events);
-	if (rc == 0 && events & EV_READ)
+	if (rc == 0 && errno != 0)
 		rc = enable_underneath(bev);
 	err = errno;
 	if (rc == -1)
@@ -328,7 +340,8 @@ golibevent_bufferevent_setwatermark(struct bufferevent *bev, short events, size_
 	if (events & EV_READ && high > 0 && !fit_callbacks(bev->input))
 		return end(outer, -1);
 	bufferevent_setwatermark(bev, events, low, high);
-	golibevent_bufferevent_see_to(bev, events & EV_READ);
+	if (errno != 0)
+		golibevent_bufferevent_see_to(bev, events & EV_READ);
 	return end(outer, 0);
 }
 
@@ -363,9 +376,12 @@ struct golibevent_result
 golibevent_bufferevent_read(struct bufferevent *bev, uint8_t *data, size_t n)
 {
 	struct golibevent_outer outer = begin_call();
-
 	/* What C returns is an int, with -1 for failure, made unsigned. */
-	return end(outer, (int)bufferevent_read(bev, data, n));
+	int rc = (int)bufferevent_read(bev, data, n);
+
+	if (errno != 0)
+		golibevent_bufferevent_see_to(bev, EV_READ);
+	return end(outer, rc);
 }
 
 struct golibevent_result
@@ -374,7 +390,8 @@ golibevent_bufferevent_write(struct bufferevent *bev, const uint8_t *data, size_
 	struct golibevent_outer outer = begin_call();
 	int rc = bufferevent_write(bev, data, n);
 
-	golibevent_bufferevent_see_to(bev, EV_WRITE);
+	if (errno != 0)
+		golibevent_bufferevent_see_to(bev, EV_WRITE);
 	return end(outer, rc);
 }
 
@@ -382,8 +399,11 @@ struct golibevent_result
 golibevent_bufferevent_read_buffer(struct bufferevent *bev, struct evbuffer *buf)
 {
 	struct golibevent_outer outer = begin_call();
+	int rc = bufferevent_read_buffer(bev, buf);
 
-	return end(outer, bufferevent_read_buffer(bev, buf));
+	if (errno != 0)
+		golibevent_bufferevent_see_to(bev, EV_READ);
+	return end(outer, rc);
 }
 
 struct golibevent_result
@@ -392,7 +412,8 @@ golibevent_bufferevent_write_buffer(struct bufferevent *bev, struct evbuffer *bu
 	struct golibevent_outer outer = begin_call();
 	int rc = bufferevent_write_buffer(bev, buf);
 
-	golibevent_bufferevent_see_to(bev, EV_WRITE);
+	if (errno != 0)
+		golibevent_bufferevent_see_to(bev, EV_WRITE);
 	return end(outer, rc);
 }
 
@@ -471,10 +492,14 @@ golibevent_bufferevent_send(struct bufferevent *bev, const uint8_t *p, size_t n)
 		} while (taken == -1 && errno == EINTR);
 		end_send(bev, &sent, taken);
 	}
-	errno = EPERM;		/* a frozen end sets none */
-	if ((size_t)sent.n < n)
+	if ((size_t)sent.n < n) {
+		errno = 0;
 		rc = evbuffer_add(bev->output, p + sent.n, n - sent.n);
-	golibevent_bufferevent_see_to(bev, EV_WRITE);
+		if (errno != 0)
+			golibevent_bufferevent_see_to(bev, EV_WRITE);
+		else if (rc == -1)
+			errno = EPERM;	/* a frozen end sets none */
+	}
 	bufferevent_unlock(bev);
 	sent.r = end(outer, rc);
 	return sent;
@@ -494,8 +519,10 @@ golibevent_bufferevent_send_buffer(struct bufferevent *bev, struct evbuffer *src
 		end_send(bev, &sent, evbuffer_write_atmost(src, bufferevent_getfd(bev),
 		    bufferevent_get_max_single_write(bev)));
 	}
+	errno = 0;
 	rc = evbuffer_add_buffer(bev->output, src);
-	golibevent_bufferevent_see_to(bev, EV_WRITE);
+	if (errno != 0)
+		golibevent_bufferevent_see_to(bev, EV_WRITE);
 	bufferevent_unlock(bev);
 	sent.r = end(outer, rc);
 	return sent;
@@ -699,8 +726,9 @@ golibevent_bufferevent_settle(struct bufferevent *bev, struct golibevent_view *v
 	view->drained = 0;
 	view->tells = 0;
 	if (received == NULL && drained > 0) {
+		errno = 0;
 		evbuffer_drain(bev->input, drained);
-		if (bev->wm_read.high > 0)
+		if (errno != 0)
 			golibevent_bufferevent_see_to(bev, EV_READ);
 	}
 	if (received != NULL && drained < view->n)
@@ -773,7 +801,7 @@ change_fd(struct golibevent_base *gb, struct bufferevent *bev, int fd, int optio
 	err = errno;
 	change_priority(bev, priority);
 	golibevent_bufferevent_let_eager(bev, eager);
-	if (fd >= 0)
+	if (err != 0)
 		golibevent_bufferevent_see_to(bev, EV_READ | EV_WRITE);
 	bufferevent_unlock(bev);
 	errno = err;
@@ -888,7 +916,8 @@ golibevent_bufferevent_connect(struct golibevent_base *gb, struct bufferevent *b
 		err = errno;
 		if (rc == -1)
 			bufferevent_setfd(bev, has);
-		golibevent_bufferevent_see_to(bev, EV_READ);
+		else if (err != 0)
+			golibevent_bufferevent_see_to(bev, EV_READ);
 	}
 	change_priority(bev, priority);
 	golibevent_bufferevent_let_eager(bev, eager);

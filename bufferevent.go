@@ -90,16 +90,15 @@ type BufferEvent struct {
 	last  outcome // the last event
 	ended outcome // the event that ended reading
 
-	modes   atomic.Uint32 // bits of what follows
+	eager   atomic.Uint32 // what SetEager has set, and whether that waits
 	told    atomic.Bool   // the write callback is due for what was sent eagerly
 	refusal atomic.Uint32 // the errno that an eager write has met
 }
 
-// How a BufferEvent works.
+// What the field eager says.
 const (
 	eagerOn      = 1 << iota // SetEager has been called
 	eagerWatched             // the output has callbacks, which are to see what is sent
-	inputBounded             // the input has a high watermark
 )
 
 // bufferEventExtra is what few BufferEvents need.
@@ -457,20 +456,20 @@ func (bev *BufferEvent) setEager(on bool) {
 	C.golibevent_bufferevent_set_eager(bev.c, C.bool(on), bev.limits())
 }
 
-// setMode sets a bit of modes, or clears it.
+// setMode sets a bit of eager, or clears it.
 func (bev *BufferEvent) setMode(mode uint32, on bool) {
 	if on {
-		bev.modes.Or(mode)
+		bev.eager.Or(mode)
 	} else {
-		bev.modes.And(^mode)
+		bev.eager.And(^mode)
 	}
 }
 
 // Eager reports what SetEager has set. It is safe from any goroutine.
-func (bev *BufferEvent) Eager() bool { return bev.modes.Load()&eagerOn != 0 }
+func (bev *BufferEvent) Eager() bool { return bev.eager.Load()&eagerOn != 0 }
 
 // sendsAtOnce says whether what is written is to go to the socket at once.
-func (bev *BufferEvent) sendsAtOnce() bool { return bev.modes.Load()&^inputBounded == eagerOn }
+func (bev *BufferEvent) sendsAtOnce() bool { return bev.eager.Load() == eagerOn }
 
 // Enable starts reading with EV_READ and writing with EV_WRITE. Other events are EINVAL.
 // When the backend refuses the socket nothing is enabled that was not before.
@@ -536,9 +535,6 @@ func (bev *BufferEvent) SetWatermark(events Events, low, high int) error {
 		return err
 	}
 	defer bev.leave()
-	if events&EV_READ != 0 {
-		bev.setMode(inputBounded, high > 0)
-	}
 	r, err := C.golibevent_bufferevent_setwatermark(bev.c, C.short(events), C.size_t(low), C.size_t(high))
 	return finish(r, op, err)
 }
@@ -633,7 +629,6 @@ func (bev *BufferEvent) Read(p []byte) (int, error) {
 	}
 	// C counts what it has moved in an int.
 	r := C.golibevent_bufferevent_read(bev.c, cBytes(p), C.size_t(min(len(p), maxInt32)))
-	bev.input.seeTo()
 	if err := finish(r, op, syscall.EPERM); err != nil {
 		return 0, err
 	}
@@ -712,8 +707,8 @@ func (bev *BufferEvent) sends(src *Buffer) bool {
 
 // sendBuffer is send for all of src.
 func (bev *BufferEvent) sendBuffer(op string, src *Buffer) error {
-	sent := C.golibevent_bufferevent_send_buffer(bev.c, src.c)
-	src.seeTo()
+	sent, err := C.golibevent_bufferevent_send_buffer(bev.c, src.c)
+	src.seeTo(err)
 	return bev.sent(op, &sent, syscall.EPERM)
 }
 
@@ -774,13 +769,13 @@ func (bev *BufferEvent) move(op string, other, own *Buffer, write bool) error {
 		return bev.sendBuffer(op, other)
 	}
 	var r C.struct_golibevent_result
+	var err error
 	if write {
-		r = C.golibevent_bufferevent_write_buffer(bev.c, other.c)
+		r, err = C.golibevent_bufferevent_write_buffer(bev.c, other.c)
 	} else {
-		r = C.golibevent_bufferevent_read_buffer(bev.c, other.c)
-		own.seeTo()
+		r, err = C.golibevent_bufferevent_read_buffer(bev.c, other.c)
 	}
-	other.seeTo()
+	other.seeTo(err)
 	return finish(r, op, syscall.EPERM)
 }
 

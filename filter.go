@@ -148,6 +148,9 @@ func (f *filter) serve(which int, src, dst *C.struct_evbuffer, limit int, mode F
 	f.bev.Base().guard(loop, call, stop, func() {
 		result = f.functions[which](&lent[0], &lent[1], limit, mode)
 	})
+	if which == C.GOLIBEVENT_OUTPUT && lent[1].has(bufferRefused) && !f.underlying.closed() {
+		C.golibevent_bufferevent_see_to(f.underlying.c, C.EV_WRITE)
+	}
 	switch result {
 	case BEV_OK, BEV_NEED_MORE:
 		return result

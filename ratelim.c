@@ -73,13 +73,15 @@ golibevent_bufferevent_set_rate_limit(struct bufferevent *bev,
 
 	bufferevent_lock(bev);
 	golibevent_bufferevent_let_eager(bev, eager && cfg == NULL && limits->group == NULL);
+	errno = 0;
 	rc = set_cfg(bev, limits, cfg, tick);
 	if (rc == 0) {
 		before = limits->cfg;
 		limits->cfg = cfg;
 		limits->tick = tick;
 		limits->ever |= cfg != NULL;
-		golibevent_bufferevent_see_to(bev, EV_READ | EV_WRITE);
+		if (errno != 0)
+			golibevent_bufferevent_see_to(bev, EV_READ | EV_WRITE);
 	}
 	bufferevent_unlock(bev);
 	if (before != NULL)
@@ -193,10 +195,12 @@ golibevent_bufferevent_set_rate_limit_group(struct bufferevent *bev,
 	int rc;
 
 	bufferevent_lock(bev);
+	errno = 0;
 	rc = join(bev, limits, group);
 	golibevent_bufferevent_let_eager(bev,
 	    eager && limits->cfg == NULL && limits->group == NULL);
-	golibevent_bufferevent_see_to(bev, EV_READ | EV_WRITE);
+	if (errno != 0)
+		golibevent_bufferevent_see_to(bev, EV_READ | EV_WRITE);
 	bufferevent_unlock(bev);
 	errno = ENOMEM;
 	return rc;

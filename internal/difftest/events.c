@@ -243,12 +243,12 @@ on_event(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	SAY(e->once ? "once" : "callback", e->id, what);
+	if (e->once)
+		close_event(e);
 	for (n = next() % 4; n > 0 && step(); n--)
 		;
-	if (e->once) {
-		settle(e, true, 0, 0);
+	if (e->once)
 		return;
-	}
 	leave = over();
 	result = next() % 8;
 	if (result == 1 || result == 3 || result == 5)
