@@ -205,14 +205,16 @@ give(struct evbuffer *dst, struct evbuffer *src)
 static int64_t
 move(struct evbuffer *src, struct evbuffer *dst, size_t n)
 {
-	size_t moved = 0, step;
+	size_t moved = 0, step, before;
 	int rc;
 
 	errno = 0;
 	do {
 		step = n - moved < INT_MAX ? n - moved : INT_MAX;
+		before = evbuffer_get_length(dst);
 		rc = evbuffer_remove_buffer(src, dst, step);
-		if (rc == -1 || errno == ENOMEM)
+		/* Else it is the backend that has no memory, to watch a socket with. */
+		if (rc == -1 || (errno == ENOMEM && evbuffer_get_length(dst) - before < (size_t)rc))
 			return -1;
 		moved += rc;
 	} while (rc > 0 && moved < n);
@@ -232,7 +234,8 @@ move_around(struct evbuffer *src, struct evbuffer *dst, size_t n)
 	moved = move(src, part, n);
 	err = errno;
 	give(dst, part);
-	errno = err;
+	if (moved == -1)
+		errno = err;
 	return moved;
 }
 

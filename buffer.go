@@ -197,7 +197,7 @@ func (buf *Buffer) hide() {
 
 // finish ends a call for op with its result, after the cleanups of what it has released.
 func (buf *Buffer) finish(op string, done C.struct_golibevent_done, err error) (int, error) {
-	buf.seeTo(err)
+	buf.seeTo(done.n, err)
 	if done.released != nil || done.panicked != 0 {
 		endCall(done.released, done.panicked)
 	}
@@ -207,12 +207,12 @@ func (buf *Buffer) finish(op string, done C.struct_golibevent_done, err error) (
 	return int(done.n), nil
 }
 
-// seeTo is to be called with the errno of a change, which a change that has been made can
-// have too: libevent could then not wait for the socket of the BufferEvent to which the
+// seeTo is to be called with the result and the errno of a change. One that was made can have
+// an errno too: libevent could then not wait for the socket of the BufferEvent to which the
 // buffer belongs, to take what is in the output, or to fill the input again.
-func (buf *Buffer) seeTo(err error) {
+func (buf *Buffer) seeTo(rc C.int64_t, err error) {
 	switch bev := buf.owner; {
-	case err == nil:
+	case err == nil || rc < 0:
 	case bev == nil: // which a Filter sees to
 		buf.state.Or(bufferRefused)
 	case bev.closed():
@@ -512,7 +512,7 @@ func (buf *Buffer) AddBuffer(src *Buffer) error {
 		return bev.sendBuffer(op, src)
 	}
 	done, err := C.golibevent_buffer_add_buffer(buf.c, src.c)
-	src.seeTo(err)
+	src.seeTo(done.n, err)
 	_, err = buf.finish(op, done, err)
 	return err
 }
@@ -528,7 +528,7 @@ func (buf *Buffer) PrependBuffer(src *Buffer) error {
 	}
 	buf.hide()
 	done, err := C.golibevent_buffer_prepend_buffer(buf.c, src.c)
-	src.seeTo(err)
+	src.seeTo(done.n, err)
 	_, err = buf.finish(op, done, err)
 	return err
 }
@@ -552,7 +552,7 @@ func (buf *Buffer) RemoveBuffer(dst *Buffer, n int) (int, error) {
 		return 0, opError(op, syscall.ENOTSUP)
 	}
 	done, err := C.golibevent_buffer_remove_buffer(buf.c, dst.c, C.size_t(n), C.bool(dst.watched()))
-	dst.seeTo(err)
+	dst.seeTo(done.n, err)
 	return buf.finish(op, done, err)
 }
 

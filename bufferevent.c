@@ -197,7 +197,7 @@ pass(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
 	(void)mode;
 	errno = 0;
 	rc = golibevent_buffer_move(src, dst, limit);
-	if (errno != 0 && dst == w->underlying->output)
+	if (rc == 0 && errno != 0 && dst == w->underlying->output)
 		golibevent_bufferevent_see_to(w->underlying, EV_WRITE);
 	if (errno == 0)
 		errno = err;
@@ -379,7 +379,7 @@ golibevent_bufferevent_read(struct bufferevent *bev, uint8_t *data, size_t n)
 	/* What C returns is an int, with -1 for failure, made unsigned. */
 	int rc = (int)bufferevent_read(bev, data, n);
 
-	if (errno != 0)
+	if (rc >= 0 && errno != 0)
 		golibevent_bufferevent_see_to(bev, EV_READ);
 	return end(outer, rc);
 }
@@ -390,7 +390,7 @@ golibevent_bufferevent_write(struct bufferevent *bev, const uint8_t *data, size_
 	struct golibevent_outer outer = begin_call();
 	int rc = bufferevent_write(bev, data, n);
 
-	if (errno != 0)
+	if (rc >= 0 && errno != 0)
 		golibevent_bufferevent_see_to(bev, EV_WRITE);
 	return end(outer, rc);
 }
@@ -401,7 +401,7 @@ golibevent_bufferevent_read_buffer(struct bufferevent *bev, struct evbuffer *buf
 	struct golibevent_outer outer = begin_call();
 	int rc = bufferevent_read_buffer(bev, buf);
 
-	if (errno != 0)
+	if (rc >= 0 && errno != 0)
 		golibevent_bufferevent_see_to(bev, EV_READ);
 	return end(outer, rc);
 }
@@ -412,7 +412,7 @@ golibevent_bufferevent_write_buffer(struct bufferevent *bev, struct evbuffer *bu
 	struct golibevent_outer outer = begin_call();
 	int rc = bufferevent_write_buffer(bev, buf);
 
-	if (errno != 0)
+	if (rc >= 0 && errno != 0)
 		golibevent_bufferevent_see_to(bev, EV_WRITE);
 	return end(outer, rc);
 }
@@ -495,9 +495,9 @@ golibevent_bufferevent_send(struct bufferevent *bev, const uint8_t *p, size_t n)
 	if ((size_t)sent.n < n) {
 		errno = 0;
 		rc = evbuffer_add(bev->output, p + sent.n, n - sent.n);
-		if (errno != 0)
+		if (rc == 0 && errno != 0)
 			golibevent_bufferevent_see_to(bev, EV_WRITE);
-		else if (rc == -1)
+		else if (rc == -1 && errno == 0)
 			errno = EPERM;	/* a frozen end sets none */
 	}
 	bufferevent_unlock(bev);
@@ -521,7 +521,7 @@ golibevent_bufferevent_send_buffer(struct bufferevent *bev, struct evbuffer *src
 	}
 	errno = 0;
 	rc = evbuffer_add_buffer(bev->output, src);
-	if (errno != 0)
+	if (rc == 0 && errno != 0)
 		golibevent_bufferevent_see_to(bev, EV_WRITE);
 	bufferevent_unlock(bev);
 	sent.r = end(outer, rc);
@@ -720,7 +720,7 @@ golibevent_bufferevent_settle(struct bufferevent *bev, struct golibevent_view *v
 {
 	struct golibevent_base *received = view->received;
 	size_t drained = view->drained;
-	int tells = view->tells;
+	int tells = view->tells, err = errno;
 
 	view->received = NULL;
 	view->drained = 0;
@@ -735,6 +735,7 @@ golibevent_bufferevent_settle(struct bufferevent *bev, struct golibevent_view *v
 		add_received(received, bev, drained, view->n - drained);
 	if (tells)
 		bufferevent_trigger(bev, EV_WRITE, BEV_TRIG_DEFER_CALLBACKS);
+	errno = err;
 }
 
 struct priority_change {

@@ -708,7 +708,7 @@ func (bev *BufferEvent) sends(src *Buffer) bool {
 // sendBuffer is send for all of src.
 func (bev *BufferEvent) sendBuffer(op string, src *Buffer) error {
 	sent, err := C.golibevent_bufferevent_send_buffer(bev.c, src.c)
-	src.seeTo(err)
+	src.seeTo(sent.r.rc, err)
 	return bev.sent(op, &sent, syscall.EPERM)
 }
 
@@ -775,7 +775,7 @@ func (bev *BufferEvent) move(op string, other, own *Buffer, write bool) error {
 	} else {
 		r, err = C.golibevent_bufferevent_read_buffer(bev.c, other.c)
 	}
-	other.seeTo(err)
+	other.seeTo(r.rc, err)
 	return finish(r, op, syscall.EPERM)
 }
 

@@ -86,14 +86,18 @@ golibevent_on_post(evutil_socket_t fd, short what, void *arg)
 		event_base_loopbreak(gb->base);
 }
 
-/* Calls the buffer event's Go callback. C holds a reference until that has returned. */
+/* Calls the buffer event's Go callback. C holds a reference until that has returned. What
+ * the callback runs inside of may still have to look at errno. */
 static void
 call_buffer(struct bufferevent *bev, int kind, short what, int err, void *arg,
     struct golibevent_view *view)
 {
+	int before = errno;
+
 	if (golibeventOnBuffer((uintptr_t)arg, kind, what, err, &golibevent_loop,
 	    &golibevent_call, view))
 		event_base_loopbreak(bufferevent_get_base(bev));
+	errno = before;
 }
 
 void
@@ -143,10 +147,11 @@ filter(int which, struct evbuffer *src, struct evbuffer *dst, ev_ssize_t limit,
 	const struct golibevent_filter *w = arg;
 	size_t left = evbuffer_get_length(src), made = evbuffer_get_length(dst);
 	unsigned char stop = 0;
-	int result;
+	int result, err = errno;
 
 	result = golibeventOnFilter(w->name, which, src, dst, limit, mode, &golibevent_loop,
 	    &golibevent_call, &stop);
+	errno = err;
 	if (stop)
 		event_base_loopbreak(bufferevent_get_base(w->underlying));
 	if (result == BEV_OK && left > 0 && evbuffer_get_length(src) == left &&

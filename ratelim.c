@@ -199,7 +199,7 @@ golibevent_bufferevent_set_rate_limit_group(struct bufferevent *bev,
 	rc = join(bev, limits, group);
 	golibevent_bufferevent_let_eager(bev,
 	    eager && limits->cfg == NULL && limits->group == NULL);
-	if (errno != 0)
+	if (rc == 0 && errno != 0)
 		golibevent_bufferevent_see_to(bev, EV_READ | EV_WRITE);
 	bufferevent_unlock(bev);
 	errno = ENOMEM;

@@ -49,6 +49,19 @@ var outputs = []struct {
 			return err
 		})
 	}},
+	{"RemoveBuffer of a part", func(bev *libevent.BufferEvent, data []byte) error {
+		return from(append(data, '.'), func(src *libevent.Buffer) error {
+			_, err := src.RemoveBuffer(bev.Output(), len(data))
+			return errors.Join(err, src.Drain(1))
+		})
+	}},
+	{"RemoveBuffer of a part, with a callback", func(bev *libevent.BufferEvent, data []byte) error {
+		_, err := bev.Output().AddCallback(func(*libevent.Buffer, libevent.BufferCallbackInfo) {})
+		return errors.Join(err, from(append(data, '.'), func(src *libevent.Buffer) error {
+			_, err := src.RemoveBuffer(bev.Output(), len(data))
+			return errors.Join(err, src.Drain(1))
+		}))
+	}},
 	{"filter", func(bev *libevent.BufferEvent, data []byte) error {
 		return through(bev, nil, data)
 	}},
