@@ -199,7 +199,8 @@ func (buf *Buffer) entry() *C.struct_evbuffer_cb_entry {
 	return buf.extra.watch.entry
 }
 
-// Remove ends the callback: it does not come any more. The second Remove does nothing.
+// Remove ends the callback: it does not come any more. The second Remove does nothing. What
+// the last of a buffer's callbacks was still to be told by the loop no other one is told.
 //
 // Wraps: evbuffer_remove_cb_entry, evbuffer_remove_cb
 func (cb *BufferCallback) Remove() {
@@ -210,6 +211,9 @@ func (cb *BufferCallback) Remove() {
 	w.mu.Lock()
 	w.list = slices.DeleteFunc(slices.Clone(w.list), func(other *BufferCallback) bool { return other == cb })
 	last, deferred := len(w.list) == 0, w.base != nil
+	if last {
+		w.sum = BufferCallbackInfo{}
+	}
 	w.mu.Unlock()
 	if !last {
 		return
@@ -282,9 +286,6 @@ func (w *bufferWatch) baseOf(loop **C.struct_golibevent_base) *Base {
 func (w *bufferWatch) deferred(info BufferCallbackInfo) []*BufferCallback {
 	w.mu.Lock()
 	list, base, due := w.list, w.base, w.due
-	if len(list) == 0 { // as of libevent, the next one is told what comes from now on
-		w.sum = BufferCallbackInfo{}
-	}
 	if base == nil || len(list) == 0 {
 		w.mu.Unlock()
 		return list

@@ -912,7 +912,22 @@ do_callback(void)
 		evbuffer_cb_set_flags(cb->buf->c, cb->entry, EVBUFFER_CB_ENABLED);
 }
 
-/* Takes away what was removed, now that libevent cannot be about to call it. */
+/* Reports whether a callback of b's is left. */
+static bool
+is_watched(const struct buf *b)
+{
+	unsigned i;
+
+	for (i = 0; i < ncallbacks; i++) {
+		if (callbacks[i].buf == b && !callbacks[i].removed)
+			return true;
+	}
+	return false;
+}
+
+/* Takes away what was removed, now that libevent cannot be about to call it. What the last one
+ * was still to be told of libevent keeps for the next, unless another change comes before, if
+ * only of no bytes. The binding forgets it. */
 static void
 sweep(void)
 {
@@ -922,6 +937,10 @@ sweep(void)
 		struct callback *cb = &callbacks[i];
 
 		if (cb->removed && cb->entry != NULL && !cb->buf->closed) {
+			if (cb->buf == deferred && !is_watched(deferred)) {
+				evbuffer_cb_clear_flags(deferred->c, cb->entry, EVBUFFER_CB_ENABLED);
+				event_base_loop(base, EVLOOP_NONBLOCK);
+			}
 			evbuffer_remove_cb_entry(cb->buf->c, cb->entry);
 			cb->entry = NULL;
 		}
