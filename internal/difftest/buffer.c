@@ -938,7 +938,8 @@ sweep(void)
 
 		if (cb->removed && cb->entry != NULL && !cb->buf->closed) {
 			if (cb->buf == deferred && !is_watched(deferred)) {
-				evbuffer_cb_clear_flags(deferred->c, cb->entry, EVBUFFER_CB_ENABLED);
+				evbuffer_cb_clear_flags(deferred->c, cb->entry,
+				    EVBUFFER_CB_ENABLED);
 				event_base_loop(base, EVLOOP_NONBLOCK);
 			}
 			evbuffer_remove_cb_entry(cb->buf->c, cb->entry);
