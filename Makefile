@@ -58,11 +58,9 @@ test: deps-test
 FUZZTIME ?= 30s
 FUZZERS := FuzzEvents FuzzBuffer FuzzBufferEvent FuzzFilter FuzzEager
 
-.PHONY: fuzz check-fuzz
+.PHONY: fuzz
 fuzz: deps-test
 	@tools/fuzz.sh $(FUZZTIME) $(FUZZERS)
-check-fuzz: deps-test
-	@tools/fuzz.sh 30s $(FUZZERS)
 
 # How long the fuzzers take to find faults that are planted in a copy of the source.
 .PHONY: fuzz-bites
@@ -117,7 +115,7 @@ fmt: bin/gofumpt
 # In this order: what takes long comes last.
 .PHONY: check
 check: check-fmt check-vet check-staticcheck check-lint check-cover check-c check-minimum \
-	check-backends check-asan check-cgocheck check-valgrind check-fuzz
+	check-backends check-asan check-cgocheck check-valgrind fuzz
 	@echo 'check: all is well'
 
 .PHONY: check-fmt
