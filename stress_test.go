@@ -207,11 +207,7 @@ func TestProgramsOfGoroutines(t *testing.T) {
 						closedOr(t, bev.Enable(libevent.EV_WRITE))
 					case 5:
 						read := behaviour(random.Intn(5))
-						bev.SetCallbacks(read, nil, func(bev *libevent.BufferEvent, what libevent.BufferEvents) {
-							if what&libevent.BEV_EVENT_TIMEOUT == 0 {
-								_ = bev.Close()
-							}
-						})
+						bev.SetCallbacks(read, nil, closeAtTheEnd)
 					case 6:
 						closedOr(t, bev.SetTimeouts(time.Millisecond, time.Duration(random.Intn(2))*time.Millisecond))
 					case 7:
@@ -251,6 +247,13 @@ func TestProgramsOfGoroutines(t *testing.T) {
 		}
 		programs.Wait()
 		closeAmongLoops(t, bases, loops)
+	}
+}
+
+// closeAtTheEnd is an event callback.
+func closeAtTheEnd(bev *libevent.BufferEvent, what libevent.BufferEvents) {
+	if what&libevent.BEV_EVENT_TIMEOUT == 0 {
+		_ = bev.Close()
 	}
 }
 
@@ -357,11 +360,7 @@ func TestProgramsOfGoroutinesWithFiltersAndLimits(t *testing.T) {
 					case 4:
 						closedOr(t, bev.Disable(libevent.EV_READ))
 					case 5:
-						bev.SetCallbacks(read(random.Intn(4)), nil, func(bev *libevent.BufferEvent, what libevent.BufferEvents) {
-							if what&libevent.BEV_EVENT_TIMEOUT == 0 {
-								_ = bev.Close()
-							}
-						})
+						bev.SetCallbacks(read(random.Intn(4)), nil, closeAtTheEnd)
 					case 6, 7:
 						options := fromAnywhere | bevOwn*libevent.BufferEventOptions(random.Intn(2))
 						top, err := bev.NewFilter(function(random.Intn(6), bev), function(random.Intn(6), bev), options)
