@@ -282,7 +282,7 @@ end_stop(struct golibevent_base *gb)
 int
 golibevent_inside(void)
 {
-	return golibevent_call.changing > 0 || golibevent_call.inside;
+	return golibevent_call.changing > 0 || golibevent_call.calls > 0;
 }
 
 /*

@@ -735,7 +735,7 @@ golibevent_buffer_add_cb(struct evbuffer *buf, uintptr_t handle)
 void
 golibevent_buffer_remove_cb(struct evbuffer *buf, struct evbuffer_cb_entry *entry)
 {
-	if (golibevent_call.calls > 0 || golibevent_call.changing > 0)
+	if (golibevent_inside())
 		evbuffer_cb_clear_flags(buf, entry, EVBUFFER_CB_ENABLED);
 	else
 		evbuffer_remove_cb_entry(buf, entry);

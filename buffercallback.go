@@ -257,7 +257,7 @@ func (w *bufferWatch) changed(info BufferCallbackInfo, loop **C.struct_golibeven
 	if len(list) == 0 {
 		return
 	}
-	if call.inside == 0 {
+	if call.calls == 0 {
 		w.foreign.Add(1)
 		defer w.foreign.Add(-1)
 		if b != nil && *loop != b.c && b.c.borrowed != 0 {
@@ -356,7 +356,7 @@ func (w *bufferWatch) caught(returned *bool, b *Base, call *C.struct_golibevent_
 	}
 	p := &CallbackPanic{Value: value, Stack: debug.Stack()}
 	switch {
-	case call.inside != 0:
+	case call.calls != 0:
 		keepPanic(call, p)
 	case b != nil:
 		b.fail(p)

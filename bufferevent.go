@@ -1274,11 +1274,11 @@ func (bev *BufferEvent) serve(kind C.int, what BufferEvents, errno syscall.Errno
 // guard calls fn, a callback. Where its panic goes depends on who called C: a loop of the
 // base on this thread, or a method, which call then tells.
 func (b *Base) guard(loop **C.struct_golibevent_base, call *C.struct_golibevent_call, stop *C.uchar, fn func()) {
-	if *loop != b.c && b.c.borrowed != 0 && call.inside == 0 {
+	if *loop != b.c && b.c.borrowed != 0 && call.calls == 0 {
 		defer b.inLoop(loop)()
 	}
 	returned := false
-	if *loop != b.c && call.inside != 0 {
+	if *loop != b.c && call.calls != 0 {
 		b.inline.Add(1)
 		defer b.inline.Add(-1)
 		defer b.caughtInside(&returned, call)

@@ -191,7 +191,7 @@ release(struct golibevent_reference *ref)
 	struct golibevent_call *call = &golibevent_call;
 
 	ref->next = NULL;
-	if (!call->inside) {
+	if (call->calls == 0) {
 		golibeventOnRelease(ref, golibevent_loop != NULL ? golibevent_loop->handle : 0);
 		return;
 	}

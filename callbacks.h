@@ -120,8 +120,7 @@ struct golibevent_eol {
 
 /* What this thread is doing in C, for callbacks that run inside a call of Go's. */
 struct golibevent_call {
-	unsigned char inside;	/* the innermost that C has begun is such a call */
-	unsigned calls;		/* how many there are */
+	unsigned calls;		/* how many there are, each inside the one before */
 	unsigned changing;	/* callbacks of evbuffers, each in the midst of a change */
 	uintptr_t panicked;	/* a callback's panic, which the call has to report */
 

@@ -78,7 +78,6 @@ timeval_of(int64_t us)
 
 /* What begin_call found. */
 struct golibevent_outer {
-	unsigned char inside;
 	uintptr_t panicked;
 };
 
@@ -91,11 +90,10 @@ void golibevent_free_doomed(void);
 static inline struct golibevent_outer
 begin_call(void)
 {
-	struct golibevent_outer outer = {golibevent_call.inside, golibevent_call.panicked};
+	struct golibevent_outer outer = {golibevent_call.panicked};
 
 	errno = 0;
 	golibevent_call.calls++;
-	golibevent_call.inside = 1;
 	golibevent_call.panicked = 0;
 	return outer;
 }
@@ -121,7 +119,6 @@ end_call(struct golibevent_outer outer)
 	uintptr_t panicked = golibevent_call.panicked;
 
 	golibevent_call.calls--;
-	golibevent_call.inside = outer.inside;
 	golibevent_call.panicked = outer.panicked;
 	return panicked;
 }
