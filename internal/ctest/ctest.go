@@ -66,7 +66,10 @@ counting_realloc(void *old, size_t n)
 	if (fails())
 		return NULL;
 	before = uncount(old);
-	if ((h = realloc(before, sizeof(*h) + n)) == NULL) {
+	// Not realloc for both, which the optimizer alone would make malloc: internal/faults
+	// would take it for an allocation of the binding's, and let it fail.
+	h = before == NULL ? malloc(sizeof(*h) + n) : realloc(before, sizeof(*h) + n);
+	if (h == NULL) {
 		count(before, 1);
 		return NULL;
 	}
