@@ -25,6 +25,11 @@ let_go(struct evbuffer *buf, bool shares)
 {
 	if (shares) {
 		evbuffer_unfreeze(buf, 1);
+		/* References to nothing go with what is drained. */
+		if (evbuffer_get_length(buf) == 0) {
+			evbuffer_unfreeze(buf, 0);
+			evbuffer_add(buf, "", 1);
+		}
 		evbuffer_drain(buf, evbuffer_get_length(buf));
 	}
 	evbuffer_free(buf);

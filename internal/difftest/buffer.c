@@ -109,7 +109,7 @@ free_buf(struct buf *b)
 	/* What shares chunks with others would keep its own, and what waits for the loop, also
 	 * an empty one. */
 	evbuffer_unfreeze(b->c, 1);
-	if (b == deferred && evbuffer_get_length(b->c) == 0) {
+	if (evbuffer_get_length(b->c) == 0) {
 		evbuffer_unfreeze(b->c, 0);
 		evbuffer_add(b->c, "", 1);
 	}
