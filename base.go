@@ -120,18 +120,18 @@ func (b *Base) enter(op string) error {
 
 func (b *Base) leave() { b.life.Leave() }
 
-// Close frees the base and all that was made on it, newest first: events,
-// bufferevents, listeners and what other packages have made. Callbacks that have not
-// come will not come; functions that Post has queued are dropped. The cleanup of what
-// Buffer.AddReference has added, and is still there, runs, and so does what Event.Finalize
-// was given.
+// Close frees the base and all that was made on it, newest first: events, bufferevents,
+// listeners and what other packages have made. Callbacks that have not come will not
+// come; functions that Post has queued are dropped. Cleanups of Buffer.AddReference whose
+// bytes are still there run, and so do functions of Event.Finalize.
 //
-// It returns ErrRunning while a loop or a callback runs on the base, and for any base in the
-// callback of a Buffer and in one that runs inside a method; ErrBroken after a Goexit in a
-// callback; and nil when the base was closed before. Of a base of BaseFromPointer it frees
-// all but the C base, and may then be called while C runs its loop, also from a callback,
-// unless another goroutine is in Del for that callback's event: each would wait for the
-// other.
+// It returns ErrRunning while a loop or a callback runs on the base, and, for any base,
+// from the callback of a Buffer or a callback that runs inside a method; ErrBroken after
+// a Goexit in a callback; and nil when the base was closed before.
+//
+// For a base of BaseFromPointer it frees everything but the C base. There it may be
+// called while C runs the loop, also from a callback, unless another goroutine is in Del
+// for that callback's event: each would wait for the other.
 //
 // Wraps: event_base_free
 func (b *Base) Close() error {
@@ -172,9 +172,9 @@ func (b *Base) free() {
 // Stop ends it. Callbacks run on the calling goroutine.
 //
 // It returns the error of an event whose callback asked for something impossible,
-// ErrRunning when a loop runs already on the base, in the callback of a Buffer and in one
-// that runs inside a method, and the backend's error. After a panic in a callback it panics
-// with a *CallbackPanic.
+// ErrRunning when a loop runs on the base already, and, for any base, from the callback
+// of a Buffer or a callback that runs inside a method; and the backend's error. After a
+// panic in a callback it panics with a *CallbackPanic.
 //
 // Wraps: event_base_dispatch
 func (b *Base) Dispatch() error { return b.loop(0, "event_base_dispatch") }
@@ -247,8 +247,8 @@ func (b *Base) takeFailure() error {
 
 // Err returns what a callback has failed with since the last Err, Dispatch or Loop, and
 // forgets it: a *CallbackPanic, or the *Error of an event whose callback asked for
-// something impossible. After a Goexit in a callback it returns ErrBroken; on a thread
-// that C has made the Go runtime ends the process for one.
+// something impossible. After a Goexit in a callback it returns ErrBroken; but a Goexit
+// on a thread that C has made ends the process.
 //
 // Dispatch and Loop report failures themselves. A loop that C runs on a borrowed base
 // cannot: it is broken, event_base_dispatch returns 0 with event_base_got_break, and C
@@ -413,8 +413,8 @@ func (b *Base) stop(why C.uint) error {
 // Run is Dispatch until ctx ends, and returns ctx.Err() then. It returns what
 // Dispatch returns when that ends for another reason, nil when no events are left.
 //
-// A context ends on a goroutine of its own: with EVENT_BASE_FLAG_NOLOCK Run returns ENOTSUP
-// for one that can.
+// Another goroutine watches ctx, which a base with EVENT_BASE_FLAG_NOLOCK does not allow:
+// there Run returns ENOTSUP, unless ctx can never end.
 func (b *Base) Run(ctx context.Context) error {
 	switch err := ctx.Err(); {
 	case err != nil:

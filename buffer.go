@@ -233,12 +233,14 @@ func endCall(released *C.struct_golibevent_reference, panicked C.uintptr_t) {
 	runAll(takeReferences(released))
 }
 
-// Close frees the buffer and what is in it; the second Close does nothing. The buffer of
-// a BufferEvent goes with that, and Close returns EINVAL. Of a buffer of
-// BufferFromPointer, C's evbuffer stays as it is. It returns EBUSY while the buffer is
-// locked, in the middle of ReadFrom and WriteTo, and in a callback for what C code, and
-// no method, has changed; ENOMEM in another callback, where it frees later; and
-// ErrBroken after a Goexit in a callback: the buffer then stays as it is.
+// Close frees the buffer and what is in it; the second Close does nothing. For a buffer
+// of BufferFromPointer it leaves C's evbuffer alone. The buffer of a BufferEvent is freed
+// with that, and Close returns EINVAL.
+//
+// It returns EBUSY while the buffer is locked, during ReadFrom and WriteTo, and in a
+// callback for a change that C code has made, not a method; ErrBroken after a Goexit in a
+// callback; and ENOMEM in the buffer's other callbacks, where it frees later, if there is
+// no memory for that. The buffer then stays as it is.
 //
 // Wraps: evbuffer_free
 func (buf *Buffer) Close() error {
@@ -279,10 +281,10 @@ func (extra *bufferExtra) busy() bool {
 }
 
 // EnableLocking gives the evbuffer a lock, for C code that uses it from another thread.
-// It makes every single call of C's safe and no method of the Buffer. A buffer that
-// shares chunks with others must have it before. It returns EALREADY when the evbuffer
-// has a lock; and EBUSY in a callback of a Buffer, and in any that runs inside a method, in
-// which what is being changed would be unlocked without ever having been locked.
+// It makes each single call of C safe, but no method of the Buffer. A buffer must have
+// the lock before it shares chunks with others. It returns EALREADY when the evbuffer has
+// a lock; and EBUSY in a callback of a Buffer, and in any that runs inside a method,
+// where libevent would unlock what it has not locked.
 //
 // Wraps: evbuffer_enable_locking
 func (buf *Buffer) EnableLocking() error {
@@ -305,10 +307,10 @@ func (buf *Buffer) EnableLocking() error {
 	return opError(op, syscall.EALREADY)
 }
 
-// Lock takes the lock of EnableLocking, to make one of several calls: what C code on
-// another thread does with the evbuffer meanwhile waits. The goroutine may take it again,
+// Lock takes the lock of EnableLocking, so that several calls act as one: C code on
+// another thread that uses the evbuffer waits meanwhile. The goroutine may take it again,
 // and stays on its thread until it has called Unlock as often. Until then Close returns
-// EBUSY. For the buffer of a BufferEvent it is BufferEvent.Lock.
+// EBUSY. For the buffer of a BufferEvent, it is BufferEvent.Lock.
 //
 // It returns EINVAL when the buffer has no lock.
 //
@@ -405,7 +407,7 @@ func (buf *Buffer) Len() int {
 }
 
 // Write adds a copy of p. It returns len(p), or 0 and EPERM when the end is frozen,
-// ENOMEM, or EOVERFLOW when the length would be.
+// ENOMEM, or EOVERFLOW when the buffer would become longer than C can count.
 //
 // Wraps: evbuffer_add
 func (buf *Buffer) Write(p []byte) (int, error) {
@@ -499,8 +501,8 @@ func (buf *Buffer) Prepend(p []byte) error {
 
 // AddBuffer moves all of src to the end, without a copy. It returns EINVAL for a nil src
 // and for the buffer itself, EPERM when buf's end or src's start is frozen, EOVERFLOW,
-// ENOTSUP when src has what AddFileSegment or AddBufferReference would not add to buf, and
-// ErrClosed also when src is closed.
+// ENOTSUP when src has files or shared chunks that AddFileSegment or AddBufferReference
+// would not add to buf, and ErrClosed also when src is closed.
 //
 // Wraps: evbuffer_add_buffer
 func (buf *Buffer) AddBuffer(src *Buffer) error {
@@ -536,8 +538,8 @@ func (buf *Buffer) PrependBuffer(src *Buffer) error {
 // RemoveBuffer moves the first n bytes, or all when there are fewer, to the end of dst
 // and returns how many. Whole chunks are not copied. It returns EINVAL for a negative n,
 // a nil dst and the buffer itself, EPERM when buf's start or dst's end is frozen, ENOTSUP
-// as AddBuffer and for a part of what has files, and ErrClosed also when dst is closed.
-// After ENOMEM bytes may be missing.
+// as AddBuffer does and for a part of a buffer with files, and ErrClosed also when dst is
+// closed. After ENOMEM bytes may be lost.
 //
 // Wraps: evbuffer_remove_buffer
 func (buf *Buffer) RemoveBuffer(dst *Buffer, n int) (int, error) {
@@ -983,11 +985,10 @@ func (buf *Buffer) Unfreeze(start bool) error {
 }
 
 // ReadFD reads up to max bytes from a descriptor to the end of the buffer, with one
-// system call. libevent takes 4096 bytes at most, or what SetMaxRead says; a negative max
-// is as much as that. It
-// returns io.EOF at the end of the stream, syscall.EAGAIN when there is nothing to read
-// from a non-blocking descriptor, EPERM when the end is frozen, ENOMEM, and the system's
-// errno. With a blocking descriptor it waits.
+// system call. libevent takes 4096 bytes at most, or what SetMaxRead says, which is also
+// what a negative max stands for. It returns io.EOF at the end of the stream,
+// syscall.EAGAIN when there is nothing to read from a non-blocking descriptor, EPERM when
+// the end is frozen, ENOMEM, and the system's errno. With a blocking descriptor it waits.
 //
 // Wraps: evbuffer_read
 func (buf *Buffer) ReadFD(fd, max int) (int, error) {
@@ -1220,9 +1221,9 @@ func (buf *Buffer) AddReferenceWithOffset(p []byte, offset, n int, cleanup func(
 
 // AddBufferReference adds what is in src to the end, without a copy, and leaves src as it
 // is: the two share the chunks. What is added to src later is not shared, and src may be
-// drained and closed. The two, and every buffer that gets shared chunks, are for one
-// goroutine at a time together, unless src has a lock (EnableLocking) and its chunks stay
-// in it.
+// drained and closed. All buffers that have shared chunks are for one goroutine at a time
+// together, as if they were one, unless src has a lock (EnableLocking) and its chunks
+// stay in it.
 //
 // It returns EINVAL for a nil src, for the buffer itself, and when src has a file or
 // shares chunks of a third buffer; ENOTSUP when src is the output of a BufferEvent, the
@@ -1284,9 +1285,9 @@ func (buf *Buffer) Lines(style EOL) iter.Seq[[]byte] {
 	}
 }
 
-// SetMaxRead sets how many bytes ReadFD takes at most, 0 excluded; 4096 at first. It
-// returns EINVAL for n < 1 and beyond 2³¹-1, ENOTSUP before libevent 2.2, and EINVAL for
-// the buffer of a BufferEvent, which has SetMaxSingleRead.
+// SetMaxRead sets how many bytes ReadFD takes at most; it is 4096 at first. It returns
+// EINVAL for n < 1 and beyond 2³¹-1, ENOTSUP before libevent 2.2, and EINVAL for the
+// buffer of a BufferEvent, which has SetMaxSingleRead.
 //
 // Wraps: evbuffer_set_max_read
 func (buf *Buffer) SetMaxRead(n int) error {

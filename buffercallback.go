@@ -32,7 +32,7 @@ type BufferCallbackInfo struct {
 func (info BufferCallbackInfo) empty() bool { return info.Added == 0 && info.Deleted == 0 }
 
 // BufferCallback is a function that is called when a Buffer changes, until Remove. Its
-// methods are for the goroutine that the Buffer is for, or its callbacks are.
+// methods are for the goroutine that uses the Buffer, or that its callbacks run on.
 //
 // Wraps: struct evbuffer_cb_entry
 type BufferCallback struct {
@@ -60,16 +60,18 @@ type bufferWatch struct {
 // watches finds the bufferWatch of a C callback's handle.
 var watches slots.Table[bufferWatch]
 
-// AddCallback makes fn be called whenever bytes are added to the buffer or removed, after
-// that, by the call that does it, and by the loop in a BufferEvent's buffer. The last that
-// was added is called first. When fn panics the call panics with a *CallbackPanic, or
-// Dispatch when it was the loop; when C code has made the change outside any loop, the
-// program ends. A Goexit in fn breaks the buffer, which returns ErrBroken from then on.
+// AddCallback has fn called each time after bytes have been added to the buffer or
+// removed: by the call that has done it or, in a BufferEvent's buffer, by the loop too.
+// The callback that was added last is called first. When fn panics that call panics with
+// a *CallbackPanic, or Dispatch if it was the loop; when C code has made the change
+// outside any loop, the program ends. A Goexit in fn breaks the buffer, which returns
+// ErrBroken from then on.
 //
-// fn may add and remove callbacks, close the buffer or its BufferEvent, after which no
-// callback comes, and change the buffer, of which all callbacks are told inside that call,
-// fn included: what changes it every time ends the program. It cannot run a loop, nor close
-// a base: both return ErrRunning.
+// fn may add and remove callbacks, and close the buffer or its BufferEvent, after which
+// no callback comes. It may change the buffer too. All callbacks, fn included, are then
+// called inside that change: one that changes the buffer each time never returns, and the
+// program ends with a stack overflow. It cannot run a loop or close a base: both return
+// ErrRunning.
 //
 // It returns EINVAL for a nil fn, and ENOMEM.
 //
@@ -102,9 +104,10 @@ func (buf *Buffer) AddCallback(fn func(*Buffer, BufferCallbackInfo)) (*BufferCal
 }
 
 // DeferCallbacks makes all callbacks of the buffer run in base's loop, at its middle
-// priority, instead of in the call that changes the buffer. What happens until then they
-// are told in one. It cannot be taken back. The buffer may be changed on another goroutine
-// than the loop's if its callbacks do not use it. When base is closed none come any more.
+// priority, instead of in the call that changes the buffer. They come once for all that
+// has happened until then. It cannot be taken back. The buffer may be changed on another
+// goroutine than the loop's if its callbacks do not use it. When base is closed none come
+// any more.
 //
 // It returns EINVAL for a nil base, EALREADY the second time, ErrClosed also when base is
 // closed, and ENOMEM.
@@ -199,8 +202,9 @@ func (buf *Buffer) entry() *C.struct_evbuffer_cb_entry {
 	return buf.extra.watch.entry
 }
 
-// Remove ends the callback: it does not come any more. The second Remove does nothing. What
-// the last of a buffer's callbacks was still to be told by the loop no other one is told.
+// Remove ends the callback: it does not come any more. The second Remove does nothing.
+// When the last callback of a buffer is removed, changes that the loop was still to
+// report are forgotten: a callback that is added later is not told.
 //
 // Wraps: evbuffer_remove_cb_entry, evbuffer_remove_cb
 func (cb *BufferCallback) Remove() {
@@ -241,7 +245,7 @@ func (cb *BufferCallback) Remove() {
 // Wraps: evbuffer_cb_clear_flags, EVBUFFER_CB_ENABLED
 func (cb *BufferCallback) Disable() { cb.disabled.Store(true) }
 
-// Enable takes Disable back. What has changed meanwhile the callback is not told.
+// Enable takes Disable back. The callback is not told what has changed meanwhile.
 //
 // Wraps: evbuffer_cb_set_flags, EVBUFFER_CB_ENABLED
 func (cb *BufferCallback) Enable() { cb.disabled.Store(false) }

@@ -50,12 +50,13 @@ const directions = EV_READ | EV_WRITE
 //
 // # Callbacks
 //
-// Without BEV_OPT_DEFER_CALLBACKS callbacks run as soon as their cause is seen, which
-// can be inside a call of a method. With it they run from the loop: first
-// BEV_EVENT_CONNECTED, then the read callback, the write callback, and the other
-// events ORed. When a callback panics inside a method and no loop of the base runs on
-// the goroutine, the method panics with the *CallbackPanic; else Dispatch does. Inside a
-// method a callback can run no loop and close no base. No callback comes after Close.
+// Without BEV_OPT_DEFER_CALLBACKS callbacks run as soon as their cause is seen, which can
+// be inside a call of a method. With it they run from the loop: first
+// BEV_EVENT_CONNECTED, then the read callback, the write callback, and the other events
+// ORed. When a callback panics inside a method and no loop of the base runs on the
+// goroutine, the method panics with the *CallbackPanic; else Dispatch does. A callback
+// that runs inside a method can run no loop and close no base. No callback comes after
+// Close.
 //
 // # Goroutines
 //
@@ -380,11 +381,12 @@ func (bev *BufferEvent) Close() error {
 //
 // After BEV_EVENT_EOF, and after an error or timeout with BEV_EVENT_READING, EV_READ is
 // disabled; after one with BEV_EVENT_WRITING EV_WRITE is. A failed connect is
-// BEV_EVENT_ERROR alone. Err says what went wrong. An error is also that the backend
-// cannot watch the socket: what was written stays in the output then, and Enable tries
+// BEV_EVENT_ERROR alone. Err says what went wrong. It is an error too when the backend
+// cannot watch the socket: what was written then stays in the output, and Enable tries
 // again.
 //
-// While a filter is on top of the BufferEvent nothing is called: the filter is told.
+// While a filter is on top of the BufferEvent nothing is called here: the filter's
+// callbacks are.
 //
 // Wraps: bufferevent_setcb
 func (bev *BufferEvent) SetCallbacks(read, write func(*BufferEvent), event func(*BufferEvent, BufferEvents)) {
@@ -558,10 +560,10 @@ func (bev *BufferEvent) Watermark(events Events) (low, high int, err error) {
 }
 
 // SetTimeouts sets how long reading may bring nothing, while EV_READ is enabled, and how
-// long writing may take nothing, while there is output and EV_WRITE is enabled, until
-// the event callback gets BEV_EVENT_TIMEOUT. 0 and NoTimeout are none, as at first;
-// what is set is rounded up to 1 µs. The write timeout limits a connect too; that of a
-// filter counts from the last time that something went through, also if that was all.
+// long writing may take nothing, while there is output and EV_WRITE is enabled, until the
+// event callback gets BEV_EVENT_TIMEOUT. 0 and NoTimeout are none, as at first; what is
+// set is rounded up to 1 µs. The write timeout limits a connect too. That of a filter
+// counts from the last time that something went through, even if nothing is left.
 //
 // Other negative timeouts are EINVAL.
 //
@@ -784,13 +786,13 @@ func (bev *BufferEvent) move(op string, other, own *Buffer, write bool) error {
 // BEV_OPT_CLOSE_ON_FREE and else the caller's to close: FD returns it.
 //
 // How it went is told by the event callback: BEV_EVENT_CONNECTED, or BEV_EVENT_ERROR with
-// the reason in Err. BEV_EVENT_TIMEOUT|BEV_EVENT_WRITING comes each time the write timeout
-// has passed; the connect goes on.
-// What fails at once is returned and not told, as in C, but for ECONNREFUSED, which is
-// told and not returned; a new descriptor has then been closed.
+// the reason in Err. BEV_EVENT_TIMEOUT|BEV_EVENT_WRITING comes each time the write
+// timeout has passed; the connect goes on. A connect that fails at once returns the
+// error, closes the descriptor if it is a new one, and does not call the event callback,
+// as in C; only ECONNREFUSED is left to the event callback and not returned.
 //
-// It returns EINVAL for an invalid address and for port 0. It is the loop's to call for
-// a BufferEvent that has a descriptor.
+// It returns EINVAL for an invalid address and for port 0. For a BufferEvent that has a
+// descriptor already it is for the loop only.
 //
 // Wraps: bufferevent_socket_connect
 func (bev *BufferEvent) Connect(address netip.AddrPort) error {
@@ -866,8 +868,8 @@ func (bev *BufferEvent) FD() int {
 	return int(C.bufferevent_getfd(bev.c))
 }
 
-// SetFD gives the BufferEvent another descriptor, with what NewBufferEvent says about
-// it, or -1 for none. The one before is not closed: it is the caller's again. What is
+// SetFD gives the BufferEvent another descriptor, with what NewBufferEvent says about it,
+// or -1 for none. The previous one is not closed: it is the caller's again. What is
 // enabled stays so, and the buffers keep what they hold. A filter gives it to what is
 // underneath. The errors are those of NewBufferEvent, and ENOTSUP for one of a pair.
 //
@@ -881,8 +883,8 @@ func (bev *BufferEvent) SetFD(fd int) error {
 	})
 }
 
-// ReplaceFD is SetFD that closes the descriptor before. libevent has it since 2.2: with
-// an older one it returns ENOTSUP. So it does for a filter.
+// ReplaceFD is SetFD, but closes the previous descriptor. It returns ENOTSUP before
+// libevent 2.2, and for a filter.
 //
 // Wraps: bufferevent_replacefd
 func (bev *BufferEvent) ReplaceFD(fd int) error {
@@ -919,8 +921,8 @@ func (bev *BufferEvent) changeFD(op string, fd int, change func(C.int) (C.struct
 // SetBase moves the BufferEvent to another base, which then owns it. Nothing may happen
 // to it meanwhile: no loop runs on either base, no other goroutine is in one of its
 // methods, EV_READ is disabled, the output is empty, no connect is under way, it has no
-// filter, and its rate was never limited. Nothing may be active on its own base, where a
-// deferred callback may be waiting: a pass of the loop runs what is.
+// filter, and its rate was never limited. Nothing may be active on its own base, since it
+// could be a deferred callback: a pass of the loop runs what is active.
 //
 // It returns EBUSY when that is not so, ErrRunning while a loop or a callback runs,
 // ENOTSUP for one of a pair, for a filter, and for bases of BaseFromPointer, EINVAL for a
@@ -1044,11 +1046,11 @@ func (bev *BufferEvent) Flush(events Events, mode FlushMode) error {
 	return finish(r, op, syscall.ENOTCONN)
 }
 
-// SetPriority sets the priority of what the socket's events and deferred callbacks do:
-// 0 runs before 1, and so on. A new BufferEvent has the middle one. While other callbacks
-// of the base are about to run, deferred callbacks keep the one that they had. It returns
-// EINVAL when there is no such priority, and while the socket's own callback is about to
-// run, and ENOTSUP for one of a pair and for a filter.
+// SetPriority sets the priority of the socket's events and of deferred callbacks: 0 runs
+// before 1, and so on. A new BufferEvent has the middle one. While other callbacks of the
+// base are about to run, deferred callbacks keep the one they had. It returns EINVAL when
+// there is no such priority, and while the socket's own callback is about to run, and
+// ENOTSUP for one of a pair and for a filter.
 //
 // Wraps: bufferevent_priority_set
 func (bev *BufferEvent) SetPriority(priority int) error {
@@ -1165,11 +1167,11 @@ func (bev *BufferEvent) Base() *Base { return bev.base.Load() }
 // Wraps: EVUTIL_SOCKET_ERROR
 func (bev *BufferEvent) Err() error { return bev.last.err() }
 
-// Lock takes the lock of a BufferEvent with BEV_OPT_THREADSAFE, to make one of several
-// calls: what others do meanwhile waits, the loop included. The goroutine that holds it
-// may take it again, and stays on its thread until it has called Unlock as often. It may
-// Close the BufferEvent, which then goes with the last Unlock; Base.Close waits for that,
-// and is not for the goroutine that holds the lock.
+// Lock takes the lock of a BufferEvent with BEV_OPT_THREADSAFE, so that several calls act
+// as one: others, the loop included, wait meanwhile. The goroutine that holds it may take
+// it again, and stays on its thread until it has called Unlock as often. It may Close the
+// BufferEvent, which then goes with the last Unlock; Base.Close waits for that, and is
+// not for the goroutine that holds the lock.
 //
 // It returns EINVAL without BEV_OPT_THREADSAFE.
 //

@@ -7,7 +7,10 @@ import (
 	"syscall"
 )
 
-// Error is what this package's functions return when they fail.
+// Error is what this package's functions return when they fail. What moves bytes returns
+// io.EOF and the errno of a read or write, such as syscall.EAGAIN, without an Error around
+// it; the errors of a reader, a writer or a context that was given come as they are. Compare
+// with errors.Is, which sees through it.
 type Error struct {
 	// Op is the C function that failed, or that was not called because its
 	// arguments were wrong.
@@ -51,16 +54,16 @@ var (
 	ErrRunning = errors.New("the loop is running")
 
 	// ErrBroken says that a callback has ended its goroutine inside the loop
-	// (runtime.Goexit, which testing's FailNow also calls). Nothing can stop
-	// that or mend the loop: the base refuses everything from then on, and its
-	// memory is kept. What waits for the callback by then waits for ever: Event.Del
-	// for the callback's event, and methods for the lock of its BufferEvent.
+	// (runtime.Goexit, which testing's FailNow also calls). Nothing can stop that or mend
+	// the loop: the base refuses everything from then on, and its memory is kept. What
+	// already waits for the callback then waits for ever: Event.Del of its event, and
+	// methods that need the lock of its BufferEvent.
 	ErrBroken = errors.New("a callback has called runtime.Goexit inside the loop")
 )
 
-// CallbackPanic is what Dispatch panics with after a callback has panicked: the
-// panic is caught before it reaches C, the loop ends, and it goes on from there.
-// The event that was being served stays registered, and the base can run again.
+// CallbackPanic is what Dispatch panics with after a callback has panicked: the panic is
+// caught before it reaches C, the loop ends, and Dispatch panics in its place. The event
+// that was being served stays registered, and the base can run again.
 type CallbackPanic struct {
 	// Value is what the callback panicked with.
 	Value any

@@ -86,10 +86,10 @@ var events slots.Table[Event]
 // before the descriptor.
 //
 // It returns EBADF for a descriptor that is not open, EPERM for one that the backend
-// cannot watch, such as a regular file, ENOTSUP for EV_ET and EV_CLOSED where the
-// backend has them not, and EINVAL for a nil fn, an unknown or impossible combination
-// of events, a mix of EV_ET and plain events on one descriptor, a signal that
-// AddSignal refuses, a negative timeout other than NoTimeout, and a timer without one.
+// cannot watch, such as a regular file, ENOTSUP for EV_ET and EV_CLOSED where the backend
+// lacks them, and EINVAL for a nil fn, an unknown or impossible combination of events, a
+// mix of EV_ET and plain events on one descriptor, a signal that AddSignal refuses, a
+// negative timeout other than NoTimeout, and a timer without a timeout.
 //
 // Wraps: event_new, event_add
 func (b *Base) AddEvent(fd int, events Events, fn EventCallback, timeout time.Duration) (*Event, error) {
@@ -331,10 +331,11 @@ func (ev *Event) Add(timeout time.Duration) error {
 	return nil
 }
 
-// Del makes the event not pending; Add makes it so again. From another goroutine than
-// the loop's it waits until the event's callback, if it is running, has returned: that
-// callback must not wait for the caller. A result that asks for more counts in the
-// event's own callback only.
+// Del makes the event not pending; Add makes it so again. Called on another goroutine
+// than the loop's it waits until the event's callback, if it is running, has returned:
+// that callback must not wait for the caller, and its result is ignored. After a Del in
+// the event's own callback, a result that asks for events or a timeout adds the event
+// again.
 //
 // It is safe from any goroutine.
 //
@@ -386,9 +387,10 @@ func (ev *Event) Activate(what Events) error {
 	return nil
 }
 
-// ActivateByFD is Activate for all pending events of the descriptor fd that wait for some of
-// what, each with its part of it. what must be of EV_READ, EV_WRITE and EV_CLOSED. The events
-// of bufferevents and listeners are among them. A number that no event waits for does nothing.
+// ActivateByFD is Activate for all pending events of the descriptor fd that wait for any
+// of what; each gets the part that it waits for. what is made of EV_READ, EV_WRITE and
+// EV_CLOSED. The events of bufferevents and listeners are among them. A number that no
+// event waits for does nothing.
 //
 // It is safe from any goroutine. It returns EBADF for a negative fd, and EINVAL for no or
 // other events.
@@ -553,10 +555,10 @@ func (ev *Event) Events() Events {
 // Wraps: event_get_base
 func (ev *Event) Base() *Base { return ev.base }
 
-// Read reads from the descriptor with one system call that does not wait, and costs
-// less than any other way to read in a callback. It returns syscall.EAGAIN when there
-// is nothing to read, io.EOF at the end of a stream, the system's errno, and EINVAL
-// when the descriptor is in blocking mode and no socket.
+// Read reads from the descriptor with one system call that does not wait, and costs less
+// than any other way to read in a callback. It returns syscall.EAGAIN when there is
+// nothing to read, io.EOF at the end of a stream, the system's errno, and EINVAL when the
+// descriptor is not a socket and blocks.
 //
 // It is safe from any goroutine, for as long as the descriptor stays open.
 func (ev *Event) Read(p []byte) (int, error) {
@@ -585,9 +587,9 @@ func (ev *Event) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Write writes to the descriptor with one system call that does not wait. It returns
-// what was taken of p and, when that is less than all, syscall.EAGAIN or the system's
-// errno; EINVAL when the descriptor is in blocking mode and no socket.
+// Write writes to the descriptor with one system call that does not wait. It returns what
+// was taken of p and, when that is less than all, syscall.EAGAIN or the system's errno;
+// EINVAL when the descriptor is not a socket and blocks.
 //
 // It is safe from any goroutine, for as long as the descriptor stays open.
 func (ev *Event) Write(p []byte) (int, error) {

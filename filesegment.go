@@ -89,8 +89,8 @@ func newFileSegment(op string, f *os.File, offset, length int64, flags FileSegme
 func (seg *FileSegment) Len() int64 { return seg.length }
 
 // AddCleanup makes cleanup run when the segment is closed and no buffer has it any more,
-// and its descriptor is closed. What was added first runs first. Where and when is that of
-// the cleanup of Buffer.AddReference. A nil cleanup is EINVAL.
+// and its descriptor is closed. What was added first runs first, where and when cleanups
+// of Buffer.AddReference run. A nil cleanup is EINVAL.
 //
 // Wraps: evbuffer_file_segment_add_cleanup_cb
 func (seg *FileSegment) AddCleanup(cleanup func()) error {
@@ -153,10 +153,11 @@ func (seg *FileSegment) free() {
 	endCall(done.released, done.panicked)
 }
 
-// AddFile adds length bytes of a regular file from offset on, all that follow with length
-// -1: by sendfile to a buffer with EVBUFFER_FLAG_DRAINS_TO_FD, as is the output of a
-// BufferEvent with a socket, and else by reading them now. f stays the caller's, who may
-// close it at once. It returns the errors of NewFileSegment and AddFileSegment.
+// AddFile adds length bytes of a regular file from offset on; length -1 is all that
+// follow. In a buffer with EVBUFFER_FLAG_DRAINS_TO_FD, such as the output of a
+// BufferEvent with a socket, they stay in the file until sendfile sends them. For another
+// buffer they are read now. f stays the caller's, who may close it at once. It returns
+// the errors of NewFileSegment and AddFileSegment.
 //
 // Wraps: evbuffer_add_file
 func (buf *Buffer) AddFile(f *os.File, offset, length int64) error {
@@ -173,15 +174,15 @@ func (buf *Buffer) AddFile(f *os.File, offset, length int64) error {
 	return buf.addFileSegment(op, seg, 0, -1)
 }
 
-// AddFileSegment adds length bytes of the segment from offset on, all that follow with
-// length -1.
+// AddFileSegment adds length bytes of the segment from offset on; length -1 is all that
+// follow.
 //
-// While there can be any in the buffer that are still in a file, methods that look at
-// bytes return ENOTSUP or nothing, and chunks move only to a buffer with
+// While the buffer may have bytes that are still in a file, methods that look at bytes
+// return ENOTSUP or nothing, and chunks move only to a buffer with
 // EVBUFFER_FLAG_DRAINS_TO_FD; others refuse them with ENOTSUP. When the file has become
 // shorter by the time they are sent, WriteFD returns io.ErrUnexpectedEOF, and a
-// BufferEvent's event callback gets BEV_EVENT_WRITING|BEV_EVENT_EOF. One system call sends
-// as much of a file as the descriptor takes, whatever limit there is.
+// BufferEvent's event callback gets BEV_EVENT_WRITING|BEV_EVENT_EOF. One system call
+// sends as much of a file as the descriptor takes, whatever limit there is.
 //
 // It returns ENOTSUP for a segment without EVBUF_FS_DISABLE_SENDFILE when the buffer has
 // no EVBUFFER_FLAG_DRAINS_TO_FD; EINVAL for a nil segment and for a part that is not in

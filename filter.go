@@ -21,9 +21,9 @@ import (
 //
 // It returns BEV_OK when it has moved something, and is called again then while there is
 // something in src and room in dst; BEV_NEED_MORE when it can do nothing without more in
-// src; BEV_ERROR when it has failed, which libevent tells nobody: the filter does, by
-// TriggerEvent. BEV_OK without anything moved is taken for BEV_NEED_MORE, and another
-// result for BEV_ERROR.
+// src; BEV_ERROR when it has failed. libevent tells nobody of that: the function itself
+// has to, by TriggerEvent. BEV_OK without anything moved is taken for BEV_NEED_MORE, and
+// another result for BEV_ERROR.
 //
 // The buffers are the Filter's to use until it returns; afterwards they are closed, without
 // the callbacks that it has added, and unlocked. The filter and what is underneath may be
@@ -47,11 +47,10 @@ type filter struct {
 //
 // Until the filter is closed it takes the callbacks of what is underneath, whose events
 // go to the filter's event callback; both its directions are enabled, it reads while
-// EV_READ is enabled here, and SetEager is off. What waits in its input when EV_READ is
-// enabled, or in the output of the filter when EV_WRITE is, is filtered when more comes,
-// or by Flush. Where something is put aside without a limit, the high watermark of
-// EV_WRITE underneath sets one; without it a write callback that writes again each time
-// is called without end.
+// EV_READ is enabled here, and SetEager is off. Enabling EV_READ or EV_WRITE does not
+// filter what waits already: that happens when more comes, or by Flush. The output
+// underneath grows without a limit unless its EV_WRITE high watermark sets one; without
+// one, a write callback that writes again each time is called without end.
 //
 // With BEV_OPT_CLOSE_ON_FREE what is underneath is closed with the filter. Else it has its
 // own callbacks again afterwards, and can have another filter after the loop's next pass.
@@ -59,8 +58,8 @@ type filter struct {
 //
 // It returns EBUSY when there is a filter already, EINVAL for unknown options, for
 // BEV_OPT_UNLOCK_CALLBACKS without BEV_OPT_DEFER_CALLBACKS, and for BEV_OPT_THREADSAFE
-// unless what is underneath has all three of them, for the two would lock each other out;
-// and ENOMEM.
+// unless what is underneath has BEV_OPT_THREADSAFE, BEV_OPT_DEFER_CALLBACKS and
+// BEV_OPT_UNLOCK_CALLBACKS, since the two could deadlock; and ENOMEM.
 //
 // Wraps: bufferevent_filter_new
 func (bev *BufferEvent) NewFilter(input, output Filter, options BufferEventOptions) (*BufferEvent, error) {

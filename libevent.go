@@ -1,6 +1,6 @@
 // Package libevent is a binding of the C library libevent: events on descriptors,
-// timeouts and signals, buffers, buffered connections and listeners, with the
-// semantics of the C library, on the system's own copy of it.
+// timeouts and signals, buffers, buffered connections and listeners, with the semantics
+// of the C library, from the system's own copy of it. DNS, HTTP and TLS are not bound.
 //
 // # The loop
 //
@@ -31,21 +31,27 @@
 //
 // # Goroutines
 //
-// Dispatch runs every callback on the goroutine that called it. A method says
-// whether it is safe from any goroutine or only from the loop, which means: from a
-// callback, or while no loop runs on the base. [Base.Post] brings a function to
+// Dispatch runs every callback on the goroutine that called it. The type or the method
+// says whether a method is safe from any goroutine or only from the loop, which means:
+// from a callback, or while no loop runs on the base. [Base.Post] brings a function to
 // the loop from anywhere, and [Base.Stop] ends the loop from anywhere.
 //
 // # Ownership
 //
-// A base owns what was made on it, and [Base.Close] frees it all. Close an Event
-// before its descriptor, or the system's number for the next one will be deaf. The
-// garbage collector frees nothing and cancels nothing.
+// A base owns what was made on it, and [Base.Close] frees it all. Close an Event before
+// its descriptor: otherwise the system gives the descriptor's number to another file, and
+// libevent never tells the kernel to watch that. The garbage collector frees nothing and
+// cancels nothing.
 //
 // # Panics
 //
-// A panic in a callback ends the loop, and Dispatch panics with a [*CallbackPanic].
-// The base can be used again afterwards.
+// A panic in a callback ends the loop, and Dispatch panics with a [*CallbackPanic]. The
+// base can be used again afterwards.
+//
+// # Errors
+//
+// A failed call returns an [*Error] with the name of the C function. Ask [errors.Is] for the
+// reason: a [syscall.Errno], [ErrClosed], [ErrRunning] or [ErrBroken].
 package libevent
 
 /*

@@ -23,9 +23,9 @@ import (
 )
 
 // AcceptCallback is what a Listener calls for each connection. fd is the connection's
-// socket, which is the callback's from then on; it is close-on-exec, and non-blocking
-// unless the Listener has LEV_OPT_LEAVE_SOCKETS_BLOCKING. addr is the peer's address,
-// the zero AddrPort for a unix socket; an IPv4 peer of an IPv6 socket is IPv4-mapped.
+// socket, which the callback owns from then on; it is close-on-exec, and non-blocking
+// unless the Listener has LEV_OPT_LEAVE_SOCKETS_BLOCKING. addr is the peer's address, the
+// zero AddrPort for a unix socket; an IPv4 peer of an IPv6 socket is IPv4-mapped.
 type AcceptCallback func(ln *Listener, fd int, addr netip.AddrPort)
 
 // Listener accepts connections on a socket.
@@ -95,18 +95,18 @@ func (b *Base) listen(sa *sockaddr, err error, options ListenerOptions, backlog 
 	})
 }
 
-// NewListener makes a Listener on a socket that is bound already. With backlog 0 a
-// socket that listens is left as it is, and another one listens with libevent's default,
-// 128; a negative backlog is that default, and a positive one is a new backlog.
+// NewListener makes a Listener on a socket that is bound already. backlog is how many
+// connections may wait to be accepted; a negative one is libevent's default, 128. With 0
+// a socket that listens already is left as it is, and any other listens with the default.
 //
 // The socket becomes non-blocking and close-on-exec. It stays the caller's, who closes
 // the Listener first, unless options has LEV_OPT_CLOSE_ON_FREE. Options for binding, such
 // as LEV_OPT_REUSEABLE, come too late and do nothing.
 //
 // It returns EBADF for a descriptor that is not open, ENOTSOCK and EOPNOTSUPP for one
-// that cannot listen, EINVAL and ENOTSUP for what Listen refuses, for a descriptor beyond what the
-// select backend can watch, and for a socket that is connected. On failure the socket is
-// left open, save where the backend cannot watch one more (ENOMEM, ENOSPC).
+// that cannot listen, EINVAL and ENOTSUP for what Listen refuses, for a descriptor beyond
+// what the select backend can watch, and for a socket that is connected. On failure the
+// socket is left open, unless the backend could not watch one more (ENOMEM, ENOSPC).
 //
 // Wraps: evconnlistener_new
 func (b *Base) NewListener(fd int, options ListenerOptions, backlog int, fn AcceptCallback) (*Listener, error) {

@@ -56,8 +56,8 @@ func (bev *BufferEvent) Pointer() unsafe.Pointer {
 
 // Pointer returns the struct evbuffer *, for C code that takes one. It is valid until
 // Close, or that of the buffer's BufferEvent; nil after it. While C changes the evbuffer
-// no slice of the buffer's memory may be in use. C code must do nothing but send where
-// there are files; see Buffer.AddFileSegment.
+// no slice of the buffer's memory may be in use. If the buffer has files, C code may only
+// send what is in it; see Buffer.AddFileSegment.
 func (buf *Buffer) Pointer() unsafe.Pointer {
 	if buf.enter("evbuffer_new") != nil {
 		return nil

@@ -38,15 +38,14 @@ import (
 // EV_RATE_LIMIT_MAX as a rate and burst is no limit.
 const EV_RATE_LIMIT_MAX = C.EV_SSIZE_MAX
 
-// TokenBucketConfig is a rate limit: a bucket for each direction, into which so many bytes'
-// worth of tokens fall each tick as the rate says, up to the burst; what is read and
-// written takes them out. A bucket begins with a tick's worth.
+// TokenBucketConfig is a rate limit: a bucket for each direction, into which the rate
+// falls in bytes each tick, until the burst is in it; what is read or written is taken
+// out. A bucket begins with what falls in one tick.
 //
-// Each rate is 1 or more and no more than its burst. With a burst that is no more than its
-// rate the time is lost by which the loop is late to see a tick. EV_RATE_LIMIT_MAX for both
-// sets no limit. Tick is at least a millisecond and at most 2³²-1 of them, and rounded up to one;
-// 0 is a second. libevent counts ticks by the wall clock: while that has been set back,
-// nothing falls.
+// Each rate is 1 or more and no more than its burst. With a burst that equals its rate,
+// what should have fallen while the loop was late is lost. EV_RATE_LIMIT_MAX for both is
+// no limit. Tick is 1 to 2³²-1 ms, rounded up to 1 ms; 0 is a second. libevent counts
+// ticks by the wall clock: after that is set back nothing falls until it has caught up.
 //
 // Wraps: struct ev_token_bucket_cfg
 type TokenBucketConfig struct {
@@ -87,12 +86,12 @@ func (cfg TokenBucketConfig) burst(direction C.short) C.int64_t {
 	return C.int64_t(cfg.WriteBurst)
 }
 
-// SetRateLimit limits how fast the socket is read and written. It replaces the limit
-// before, with what is left in its buckets but for what goes beyond the new bursts; nil
-// takes it away. cfg is copied.
+// SetRateLimit limits how fast the socket is read and written. It replaces the previous
+// limit: what is left in the buckets stays, up to the new bursts. nil takes the limit
+// away. cfg is copied.
 //
-// It returns EINVAL for a cfg that is none, ENOTSUP for one of a pair and for a filter,
-// which take the limit of what is underneath, and ENOMEM.
+// It returns EINVAL for an invalid cfg, ENOTSUP for one of a pair and for a filter, which
+// take the limit of what is underneath, and ENOMEM.
 //
 // Wraps: bufferevent_set_rate_limit, ev_token_bucket_cfg_new, ev_token_bucket_cfg_free
 func (bev *BufferEvent) SetRateLimit(cfg *TokenBucketConfig) error {
@@ -157,8 +156,8 @@ func (bev *BufferEvent) RateLimit() (TokenBucketConfig, bool) {
 	return TokenBucketConfig{}, false
 }
 
-// SetRateLimitGroup makes the BufferEvent a member of g, which it shares the limit of, in
-// place of the group before; nil is none. Its own limit holds too.
+// SetRateLimitGroup makes the BufferEvent a member of g, whose limit it shares, and takes
+// it out of its previous group; nil is no group. Its own limit holds too.
 //
 // It returns EINVAL when g was made on another base, ENOTSUP for one of a pair and for a
 // filter, and ENOMEM.
@@ -299,7 +298,7 @@ var _ io.Closer = (*RateLimitGroup)(nil)
 var groups atomic.Int64
 
 // NewRateLimitGroup makes a group without members. Its minimal share is 64 bytes. It
-// returns EINVAL for a cfg that is none, and ENOMEM. It is safe from any goroutine.
+// returns EINVAL for an invalid cfg, and ENOMEM. It is safe from any goroutine.
 //
 // Wraps: bufferevent_rate_limit_group_new, ev_token_bucket_cfg_new, ev_token_bucket_cfg_free
 func (b *Base) NewRateLimitGroup(cfg TokenBucketConfig) (*RateLimitGroup, error) {
@@ -382,9 +381,9 @@ func (g *RateLimitGroup) Config() TokenBucketConfig {
 	return g.cfg
 }
 
-// SetConfig changes the group's limit. What is left in the buckets stays, but for what
-// goes beyond the new bursts. It returns EINVAL for a cfg that is none, and for another
-// tick, with which libevent might never fill the buckets again; and ENOMEM.
+// SetConfig changes the group's limit. What is left in the buckets stays, up to the new
+// bursts. It returns EINVAL for an invalid cfg, and for another tick, with which libevent
+// might never fill the buckets again; and ENOMEM.
 //
 // Wraps: bufferevent_rate_limit_group_set_cfg
 func (g *RateLimitGroup) SetConfig(cfg TokenBucketConfig) error {
@@ -412,8 +411,9 @@ func (g *RateLimitGroup) SetConfig(cfg TokenBucketConfig) error {
 	return nil
 }
 
-// SetMinShare sets how many bytes a member may always move at a time, so that many of them
-// do not move a few bytes each; it counts no more than either rate. EINVAL for n < 1.
+// SetMinShare sets how many bytes a member may always move at a time, so that many of
+// them do not move a few bytes each; above the lower of the two rates it counts as that
+// rate. It returns EINVAL for n < 1.
 //
 // Wraps: bufferevent_rate_limit_group_set_min_share
 func (g *RateLimitGroup) SetMinShare(n int) error {

@@ -73,7 +73,7 @@ func MakeListenSocketReuseablePort(fd int) error {
 
 // MakeListenSocketIPv6Only keeps an IPv6 socket from taking IPv4's connections too
 // (IPV6_V6ONLY), as LEV_OPT_BIND_IPV6ONLY does. It returns ENOPROTOOPT or EOPNOTSUPP for
-// another family's. The rest is as for MakeListenSocketReuseable.
+// a socket of another family. The rest is as for MakeListenSocketReuseable.
 //
 // Wraps: evutil_make_listen_socket_ipv6only
 func MakeListenSocketIPv6Only(fd int) error {
@@ -112,11 +112,11 @@ func setSocket(op string, fd int, set C.golibevent_setter) error {
 	return nil
 }
 
-// SetTCPKeepalive makes the system look whether the peer of a TCP connection is still there
-// when it has been silent for idle, three times at most, or no more when on is false. idle
-// is rounded up to a second; it counts for nothing when on is false. It returns EBADF for a
-// descriptor that cannot be one, EINVAL for an idle of 0, less, or more than C can hold,
-// the errors of setsockopt, and ENOTSUP before libevent 2.2.
+// SetTCPKeepalive has the system probe the peer of a TCP connection when that has been
+// silent for idle, and break the connection when the third probe gets no answer. With on
+// false it stops that, and idle is ignored. idle is rounded up to 1 s. It returns EBADF
+// for a descriptor that cannot be one, EINVAL for an idle of 0, less, or more than C can
+// hold, the errors of setsockopt, and ENOTSUP before libevent 2.2.
 //
 // Wraps: evutil_set_tcp_keepalive
 func SetTCPKeepalive(fd int, on bool, idle time.Duration) error {
@@ -262,9 +262,9 @@ func SecureRNGAddBytes(p []byte) error {
 }
 
 // SetURandomDeviceFile has libevent's random generator seeded from another file than
-// /dev/urandom. It comes before all else that uses the generator, also in C, and while
-// nobody does. It returns EINVAL for a name that is empty or contains NUL, and ENOTSUP where
-// the generator is the system's. The file is looked for when the seed is needed.
+// /dev/urandom. Call it before anything else, C code included, uses the generator. It
+// returns EINVAL for a name that is empty or contains NUL, and ENOTSUP where the
+// generator is the system's. The file is looked for when the seed is needed.
 //
 // Wraps: evutil_secure_rng_set_urandom_device_file
 func SetURandomDeviceFile(name string) error {

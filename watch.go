@@ -42,8 +42,9 @@ var watchers slots.Table[Watcher]
 // the wait will take: 0 when it is a look only, NoTimeout when only an event ends it. The
 // watchers of a base are called in the order in which they were made.
 //
-// The wait begins whatever fn does: a new timeout, LoopBreak and an event that fn makes
-// active count when it has ended. When fn panics it ends at once, on a base with locks.
+// The wait takes place whatever fn does: a timeout that it adds, a LoopBreak and an event
+// that it activates have no effect until the wait has ended. When fn panics the wait ends
+// at once, on a base with locks.
 //
 // It returns EINVAL for a nil fn, and ENOTSUP when the package was built with a libevent
 // before 2.2.
