@@ -254,7 +254,7 @@ func TestEcho(t *testing.T) {
 	}
 	t.Run("progress, until SIGINT", func(t *testing.T) {
 		p := start(t, "echo", "-connections", "3", "-duration", "1h")
-		p.expect(` 0\.\d s  3 connections  [1-9]\d* messages/s`)
+		p.expect(` *\d+\.\d s  3 connections  [1-9]\d* messages/s`)
 		p.signal(syscall.SIGINT)
 		if rest := p.end(); !strings.Contains(rest, "\nthroughput ") {
 			t.Errorf("no summary in\n%s", rest)
@@ -273,4 +273,23 @@ func TestEcho(t *testing.T) {
 		p.signal(syscall.SIGINT)
 		p.end()
 	})
+}
+
+// What was wrong on the command line is named.
+func TestEchoRefusesAddresses(t *testing.T) {
+	for _, address := range []string{"7777", "localhost:7777", "127.0.0.1", ":x"} {
+		p := start(t, "echo", "-listen", address)
+		rest, err := io.ReadAll(p.stdout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.ended = true
+		var exit *exec.ExitError
+		if err := p.cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+			t.Errorf("%s: %v", address, err)
+		}
+		if text := p.stderr.String(); !strings.Contains(text, address) || len(rest) > 0 {
+			t.Errorf("%s: it says %q and %q", address, text, rest)
+		}
+	}
 }

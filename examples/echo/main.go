@@ -3,7 +3,8 @@
 // terminal shows how it goes, and at the end what came of it. It ends with status 0, or
 // with 1 when an answer was wrong or missing; SIGINT (Ctrl-C) ends it sooner.
 //
-// With -listen it only serves, until SIGINT, and without a host on 127.0.0.1:
+// With -listen it only serves, until SIGINT. An address that begins with the colon is one
+// of 127.0.0.1:
 //
 //	go run ./examples/echo -listen :7777
 //
@@ -55,7 +56,7 @@ func serve(address string) error {
 	}
 	addr, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return err
+		return fmt.Errorf("-listen %q is not an IP address and a port, such as 127.0.0.1:7777", address)
 	}
 	base, err := libevent.New()
 	if err != nil {

@@ -1,6 +1,6 @@
-// Hiredis shows a C library on a Go program's base: hiredis, through the adapter for
-// libevent that it comes with, sends 20,000 INCRs beside a Go timer, on one loop and one
-// thread. It starts a redis-server of its own and ends, with it, when all is answered.
+// Hiredis shows a C library on a Go program's base: hiredis, through its own adapter for
+// libevent, sends 20,000 INCRs beside a Go timer, on one loop and one thread. It starts a
+// redis-server of its own, and ends it and itself when all commands are answered.
 package main
 
 import (
