@@ -6,7 +6,6 @@ package ctest
 #cgo CFLAGS: -Wall -Wextra -Wno-unused-parameter
 #define _GNU_SOURCE
 #include <errno.h>
-#include <malloc.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -149,7 +148,12 @@ add_signal(void *base, int signum)
 
 static int get_signals(void) { return signals; }
 
+#if defined(__GLIBC__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 33)
+#include <malloc.h>
 static uint64_t heap(void) { return mallinfo2().uordblks + mallinfo2().hblkhd; }
+#else
+static uint64_t heap(void) { return 0; }
+#endif
 */
 import "C"
 
@@ -164,7 +168,8 @@ func Allocated() (blocks, bytes int64) {
 	return int64(C.get_blocks()), int64(C.get_bytes())
 }
 
-// Heap returns the bytes that all C code has allocated and not freed.
+// Heap returns the bytes that all C code has allocated and not freed, or 0 where the C
+// library does not tell: only glibc does, from 2.33 on.
 func Heap() uint64 { return uint64(C.heap()) }
 
 // FailAllocation makes the n-th allocation of libevent's from now on fail, once; 0
