@@ -1,9 +1,9 @@
 #!/bin/sh
-# Install what the repository needs to be built and tested with apt, apk, dnf or
-# brew, and say nothing when it is all there.
+# Install with apt, apk, dnf or brew what it takes to build and test this repository, and
+# say nothing when it is all there.
 #
 #	tools/deps.sh build	a C compiler, pkg-config and libevent
-#	tools/deps.sh test	and what the tests and the examples need
+#	tools/deps.sh test	and what the tests and the examples with C libraries need
 #	tools/deps.sh check	and what make check needs
 #	tools/deps.sh bench	as build, and what the benchmarks compare with
 #
@@ -46,7 +46,6 @@ missing() {
 			need "$1" 'lua5.1 lua-event lua-socket' - - -
 		return
 	fi
-	has_lib openssl || need "$1" libssl-dev openssl-dev openssl-devel openssl@3
 	has_lib hiredis || need "$1" libhiredis-dev hiredis-dev hiredis-devel hiredis
 	has redis-server || need "$1" redis-server redis /usr/bin/redis-server redis
 	[ "$level" = test ] && return
@@ -112,6 +111,7 @@ if ! has_lib libevent_core libevent_pthreads; then
 	END
 	exit 1
 fi
+case $level in test | check) [ "$(uname)" = Linux ] || echo 'deps: the tests need Linux' >&2 ;; esac
 if ! has "$go"; then
 	echo 'deps: there is no Go here. Install 1.24 or later: https://go.dev/dl/' >&2
 	exit 1
