@@ -54,7 +54,7 @@ func ExampleNew() {
 // The callback's results make a little state machine: read the request, then wait
 // until the answer can be written, then leave.
 func ExampleBase_AddEvent() {
-	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+	pair, err := libevent.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	orPanic(err)
 	defer syscall.Close(pair[0])
 	defer syscall.Close(pair[1])
@@ -219,7 +219,7 @@ func ExampleWatcher() {
 
 // The descriptor is closed when nobody uses it any more.
 func ExampleEvent_Finalize() {
-	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+	pair, err := libevent.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	orPanic(err)
 	defer syscall.Close(pair[1])
 	base, err := libevent.New()
