@@ -1,10 +1,12 @@
 package libevent_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"syscall"
 	"time"
 
@@ -480,4 +482,101 @@ func ExampleCountFlags() {
 	}
 	fmt.Println(base.NumEvents(libevent.EVENT_BASE_COUNT_ADDED), base.NumEvents(libevent.EVENT_BASE_COUNT_ACTIVE))
 	// Output: 3 0
+}
+
+// What is written before the connection is made waits in the output.
+func ExampleBufferEvent_Connect() {
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	orPanic(err)
+	defer server.Close()
+	go func() {
+		conn, err := server.Accept()
+		orPanic(err)
+		defer conn.Close()
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		orPanic(err)
+		fmt.Fprintf(conn, "you said %q", line)
+	}()
+
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	bev, err := base.NewBufferEvent(-1, libevent.BEV_OPT_CLOSE_ON_FREE)
+	orPanic(err)
+	bev.SetCallbacks(nil, nil, func(bev *libevent.BufferEvent, what libevent.BufferEvents) {
+		switch {
+		case what&libevent.BEV_EVENT_CONNECTED != 0:
+			fmt.Println("connected")
+			return
+		case what&libevent.BEV_EVENT_EOF != 0:
+			fmt.Printf("%s\n", bev.Input().Bytes())
+		default: // an error or a timeout
+			fmt.Println(bev.Err())
+		}
+		orPanic(bev.Close())
+	})
+	orPanic(bev.SetTimeouts(time.Minute, time.Minute)) // of the connect too
+	orPanic(bev.Enable(libevent.EV_READ))
+	_, err = bev.WriteString("hello\n")
+	orPanic(err)
+	orPanic(bev.Connect(server.Addr().(*net.TCPAddr).AddrPort()))
+	orPanic(base.Dispatch())
+	// Output:
+	// connected
+	// you said "hello\n"
+}
+
+// A peer that says nothing for too long is given up.
+func ExampleBufferEvent_SetTimeouts() {
+	fds, err := libevent.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	orPanic(err)
+	defer syscall.Close(fds[1])
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	bev, err := base.NewBufferEvent(fds[0], libevent.BEV_OPT_CLOSE_ON_FREE)
+	orPanic(err)
+	bev.SetCallbacks(nil, nil, func(bev *libevent.BufferEvent, what libevent.BufferEvents) {
+		fmt.Println(what, errors.Is(bev.Err(), syscall.ETIMEDOUT))
+		orPanic(bev.Close())
+	})
+	orPanic(bev.SetTimeouts(time.Millisecond, libevent.NoTimeout))
+	orPanic(bev.Enable(libevent.EV_READ))
+	orPanic(base.Dispatch())
+	// Output: BEV_EVENT_READING|BEV_EVENT_TIMEOUT true
+}
+
+// An echo that looks at the input where it is, sends it at once and then removes it.
+func ExampleBufferEvent_SetEager() {
+	fds, err := libevent.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	orPanic(err)
+	defer syscall.Close(fds[1])
+	base, err := libevent.New()
+	orPanic(err)
+	defer base.Close()
+	bev, err := base.NewBufferEvent(fds[0], libevent.BEV_OPT_CLOSE_ON_FREE)
+	orPanic(err)
+	orPanic(bev.SetEager(true))
+	bev.SetCallbacks(func(bev *libevent.BufferEvent) {
+		in := bev.Input()
+		for p := in.Peek(); len(p) > 0; p = in.Peek() {
+			_, err := bev.Write(p)
+			orPanic(err)
+			orPanic(in.Drain(len(p)))
+		}
+	}, nil, func(bev *libevent.BufferEvent, what libevent.BufferEvents) {
+		fmt.Println(what)
+		orPanic(bev.Close())
+	})
+	orPanic(bev.Enable(libevent.EV_READ))
+	_, err = syscall.Write(fds[1], []byte("hello"))
+	orPanic(err)
+	orPanic(syscall.Shutdown(fds[1], syscall.SHUT_WR))
+	orPanic(base.Dispatch())
+	buf := make([]byte, 16)
+	n, err := syscall.Read(fds[1], buf)
+	fmt.Printf("%s %v\n", buf[:n], err)
+	// Output:
+	// BEV_EVENT_READING|BEV_EVENT_EOF
+	// hello <nil>
 }
