@@ -84,7 +84,8 @@ func init() {
 	own.Of = func(base any) *own.Set { return &base.(*Base).children }
 }
 
-// New makes a base with the best backend of the system. The caller must Close it.
+// New makes a base with the best backend of the system. The caller must Close it. It
+// returns the system's errno, such as EMFILE, and ENOMEM.
 //
 // Wraps: event_base_new
 func New() (*Base, error) {
@@ -621,7 +622,7 @@ func (b *Base) SetPriorities(n int) error {
 	return opError(op, err)
 }
 
-// Priorities returns the number of priorities.
+// Priorities returns the number of priorities, 0 after Close.
 //
 // Wraps: event_base_get_npriorities
 func (b *Base) Priorities() int {

@@ -617,7 +617,7 @@ func (buf *Buffer) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadByte is Read for a byte.
+// ReadByte is Read for a byte: io.EOF when the buffer is empty.
 //
 // Wraps: evbuffer_remove
 func (buf *Buffer) ReadByte() (byte, error) {

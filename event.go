@@ -100,16 +100,17 @@ func (b *Base) AddEvent(fd int, events Events, fn EventCallback, timeout time.Du
 	return b.newEvent(fd, events, fn, us, added)
 }
 
-// NewEvent is AddEvent without the adding: the event waits for nothing until Add.
+// NewEvent is AddEvent without the adding: the event waits for nothing until Add. Its
+// errors are those of AddEvent.
 //
 // Wraps: event_new
 func (b *Base) NewEvent(fd int, events Events, fn EventCallback) (*Event, error) {
 	return b.newEvent(fd, events, fn, -1, idle)
 }
 
-// AddTimer adds an event that fires every d, rounded up to 1 µs. With d 0 it fires
-// once, in the next pass of the loop. The next tick is d after the one before was due;
-// ticks that were missed are not made up for. A negative d is EINVAL.
+// AddTimer adds an event that fires every d, rounded up to 1 µs. With d 0 it fires once,
+// in the next pass of the loop. The next tick is d after the one before was due; ticks
+// that were missed are not made up for. It returns EINVAL for a negative d and a nil fn.
 //
 // Wraps: evtimer_new, event_add
 func (b *Base) AddTimer(d time.Duration, fn EventCallback) (*Event, error) {
@@ -120,17 +121,18 @@ func (b *Base) AddTimer(d time.Duration, fn EventCallback) (*Event, error) {
 // on every other that waits for it. While such an event is pending os/signal does not
 // see sig; afterwards the signal's previous handling is restored.
 //
-// It returns EINVAL for SIGKILL and SIGSTOP and for the signals that the Go runtime
-// needs: SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGPROF, SIGSEGV, SIGSYS, SIGTRAP, SIGURG,
-// 32 and 33.
+// It returns EINVAL for a nil fn, for SIGKILL and SIGSTOP, and for the signals that the
+// Go runtime needs: SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGPROF, SIGSEGV, SIGSYS, SIGTRAP,
+// SIGURG, 32 and 33.
 //
 // Wraps: evsignal_new, event_add
 func (b *Base) AddSignal(sig syscall.Signal, fn EventCallback) (*Event, error) {
 	return b.AddEvent(int(sig), EV_SIGNAL, fn, NoTimeout)
 }
 
-// Once calls fn once, for events or after timeout, and is then gone. Its arguments are
-// those of AddEvent. If nothing happens before the base is closed fn is not called.
+// Once calls fn once, for events or after timeout, and is then gone. Its arguments and
+// errors are those of AddEvent. If nothing happens before the base is closed, fn is not
+// called.
 //
 // Wraps: event_base_once
 func (b *Base) Once(fd int, events Events, fn func(what Events), timeout time.Duration) error {
