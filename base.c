@@ -210,15 +210,50 @@ on_finalize_stop(struct event *ev, void *arg)
 	(void)arg;
 }
 
+/* Events that a walk has found. */
+struct left {
+	struct event *ev[64];
+	int n;
+};
+
+static int
+on_left(const struct event_base *base, const struct event *ev, void *arg)
+{
+	struct left *left = arg;
+
+	(void)base;
+	if (!(ev->ev_evcallback.evcb_flags & (EVLIST_INTERNAL | EVLIST_FINALIZING)))
+		left->ev[left->n++] = (struct event *)(uintptr_t)ev;
+	return left->n == (int)(sizeof(left->ev) / sizeof(left->ev[0]));
+}
+
+/* Deletes the events that are left, as event_base_free does: they are C code's. */
+static void
+delete_left(struct event_base *base)
+{
+	struct left left;
+	int more;
+
+	do {
+		left.n = 0;
+		more = event_base_foreach_event(base, on_left, &left);
+		while (left.n > 0)
+			event_del(left.ev[--left.n]);
+	} while (more);
+}
+
 /*
  * Runs what is active, with the children gone. A bufferevent's deferred callback holds a
  * reference, which event_base_free would not give back: neither it nor its socket would go.
+ * Events are not called, and what is ready for one cannot keep the loop here.
  */
 static void
 run_active(struct event_base *base)
 {
 	int passes = 2 * event_base_get_npriorities(base);
 
+	if (event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE) > 0)
+		delete_left(base);
 	while (passes-- > 0 && event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE) > 0)
 		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
 }

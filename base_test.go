@@ -243,6 +243,36 @@ func TestNumEvents(t *testing.T) {
 	}
 }
 
+// Close calls no event of C code's, as event_base_free does not.
+func TestCloseCallsNothingOfC(t *testing.T) {
+	b := newBase(t)
+	buf := newBuffer(t, "kept")
+	if !ctest.DrainInLoop(b.Pointer(), buf.Pointer()) {
+		t.Fatal("event_base_once failed")
+	}
+	must(t, b.Close())
+	check(t, buf, "kept")
+}
+
+// Close does not wait for what C code always has ready at a better priority than a
+// callback that is due.
+func TestCloseBesideBusyC(t *testing.T) {
+	b := newBaseWith(t, &libevent.Config{Priorities: 3})
+	p := socketpair(t)
+	send(t, p[1], "unread")
+	calls := ctest.ReadyForEver(b.Pointer(), p[0])
+	bev := bevNew(t, b, -1, 0)
+	must(t, bev.SetPriority(2))
+	bev.SetCallbacks(func(*libevent.BufferEvent) { t.Error("called") }, nil, nil)
+	must(t, bev.Trigger(libevent.EV_READ, libevent.BEV_TRIG_IGNORE_WATERMARKS|libevent.BEV_TRIG_DEFER_CALLBACKS))
+	closed := make(chan error, 1)
+	go func() { closed <- b.Close() }()
+	must(t, wait(t, "Close", closed))
+	if n := calls(); n != 0 {
+		t.Errorf("C was called %d times", n)
+	}
+}
+
 // What is pending and what is active is freed with the base, and not called.
 //
 // Upstream: main/free_active_base

@@ -120,6 +120,34 @@ drain_in_loop(void *base, void *buf)
 	return event_base_once(base, -1, EV_TIMEOUT, on_drain, buf, &now);
 }
 
+static int calls;
+
+static int
+ready_once(evutil_socket_t fd, void *base);
+
+static void
+on_ready(evutil_socket_t fd, short what, void *base)
+{
+	(void)what;
+	calls++;
+	ready_once(fd, base);
+}
+
+static int
+ready_once(evutil_socket_t fd, void *base)
+{
+	return event_base_once(base, fd, EV_READ, on_ready, base, NULL);
+}
+
+static int
+ready_for_ever(void *base, int fd)
+{
+	calls = 0;
+	return ready_once(fd, base);
+}
+
+static int get_calls(void) { return calls; }
+
 static void loop(void *base) { event_base_loop(base, EVLOOP_ONCE); }
 
 static int signals;
@@ -187,6 +215,15 @@ func Drain(buf unsafe.Pointer) { C.drain(buf) }
 // DrainInLoop makes the loop of a struct event_base * empty a struct evbuffer *, and
 // reports whether it could.
 func DrainInLoop(base, buf unsafe.Pointer) bool { return C.drain_in_loop(base, buf) == 0 }
+
+// ReadyForEver makes C wait for fd to be readable on a struct event_base *, again and again,
+// until that is freed. It returns how often that was so, and panics when C cannot.
+func ReadyForEver(base unsafe.Pointer, fd int) (calls func() int) {
+	if C.ready_for_ever(base, C.int(fd)) == -1 {
+		panic("ctest: event_base_once failed")
+	}
+	return func() int { return int(C.get_calls()) }
+}
 
 // Loop runs one pass of the loop of a struct event_base *, as C code does.
 func Loop(base unsafe.Pointer) { C.loop(base) }
