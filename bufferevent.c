@@ -669,7 +669,7 @@ golibevent_bufferevent_set_eager(struct bufferevent *bev, bool eager,
 {
 	bufferevent_lock(bev);
 	golibevent_bufferevent_let_eager(bev,
-	    eager && (limits == NULL || (limits->cfg == NULL && limits->group == NULL)));
+	    eager && (limits == NULL || (limits->own.cfg == NULL && limits->group == NULL)));
 	bufferevent_unlock(bev);
 }
 

@@ -108,7 +108,7 @@ type bufferEventExtra struct {
 	partner *BufferEvent           // the other one of a pair
 	filter  *filter                // of a filter
 	above   atomic.Pointer[filter] // the filter on top of it
-	limit   atomic.Pointer[TokenBucketConfig]
+	limit   atomic.Pointer[rateLimit]
 	limits  *C.struct_golibevent_limits // C's part of that
 }
 

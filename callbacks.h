@@ -172,10 +172,16 @@ struct golibevent_made {
 	struct bufferevent *bev;
 };
 
+/* A rate limit: libevent's configuration, or NULL for none, and what that does not tell. */
+struct golibevent_limit {
+	struct ev_token_bucket_cfg *cfg;
+	int64_t tick, read_burst, write_burst;
+};
+
 /* What limits the rate of a buffer event, under whose lock it is. */
 struct golibevent_limits {
-	struct ev_token_bucket_cfg *cfg;	/* or NULL; freed with the buffer event */
-	int64_t tick;				/* of cfg */
+	struct golibevent_limit own;		/* its cfg is freed with the buffer event */
+	int64_t changes;			/* of own */
 	struct golibevent_group *group;		/* or NULL; it counts this as a member */
 	unsigned char ever;	/* libevent keeps an event for them, on the base */
 };
@@ -287,12 +293,12 @@ uintptr_t golibevent_bufferevent_lock(struct bufferevent *);
 /* ratelim.c */
 struct ev_token_bucket_cfg *golibevent_token_bucket_cfg_new(size_t read_rate,
     size_t read_burst, size_t write_rate, size_t write_burst, int64_t us);
-int golibevent_bufferevent_set_rate_limit(struct bufferevent *, struct golibevent_limits *,
-    struct ev_token_bucket_cfg *, int64_t tick, bool eager);
+int64_t golibevent_bufferevent_set_rate_limit(struct bufferevent *, struct golibevent_limits *,
+    struct golibevent_limit, bool eager);
 int golibevent_bufferevent_set_rate_limit_group(struct bufferevent *,
     struct golibevent_limits *, struct golibevent_group *, bool eager);
-int golibevent_bufferevent_decrement(struct bufferevent *, short direction, int64_t n,
-    int64_t burst);
+int golibevent_bufferevent_decrement(struct bufferevent *, const struct golibevent_limits *,
+    short direction, int64_t n);
 struct golibevent_group *golibevent_group_new(struct golibevent_base *,
     const struct ev_token_bucket_cfg *);
 struct bufferevent_rate_limit_group *golibevent_group_c(const struct golibevent_group *);

@@ -45,41 +45,42 @@ lower(struct bufferevent *bev, short direction, int64_t before)
  * what stands for another time, and perhaps never fill the bucket again.
  */
 static int
-set_cfg(struct bufferevent *bev, const struct golibevent_limits *limits,
-    struct ev_token_bucket_cfg *cfg, int64_t tick)
+set_cfg(struct bufferevent *bev, const struct golibevent_limit *before,
+    const struct golibevent_limit *limit)
 {
 	int64_t before_read, before_write;
 
-	if (limits->cfg == NULL || cfg == NULL || limits->tick == tick)
-		return bufferevent_set_rate_limit(bev, cfg);
+	if (before->cfg == NULL || limit->cfg == NULL || before->tick == limit->tick)
+		return bufferevent_set_rate_limit(bev, limit->cfg);
 	before_read = get_limit(bev, EV_READ);
 	before_write = get_limit(bev, EV_WRITE);
 	bufferevent_set_rate_limit(bev, NULL);
-	if (bufferevent_set_rate_limit(bev, cfg) == -1)
+	if (bufferevent_set_rate_limit(bev, limit->cfg) == -1)
 		return -1;
 	lower(bev, EV_READ, before_read);
 	lower(bev, EV_WRITE, before_write);
 	return 0;
 }
 
-/* Gives bev cfg, which is then its, or NULL. On failure cfg stays the caller's. */
-int
+/* Gives bev a limit, whose cfg is then its, and returns how many changes there were. On
+ * failure, -1, cfg stays the caller's. */
+int64_t
 golibevent_bufferevent_set_rate_limit(struct bufferevent *bev,
-    struct golibevent_limits *limits, struct ev_token_bucket_cfg *cfg, int64_t tick,
-    bool eager)
+    struct golibevent_limits *limits, struct golibevent_limit limit, bool eager)
 {
 	struct ev_token_bucket_cfg *before = NULL;
-	int rc;
+	int64_t rc;
 
 	bufferevent_lock(bev);
-	golibevent_bufferevent_let_eager(bev, eager && cfg == NULL && limits->group == NULL);
+	golibevent_bufferevent_let_eager(bev,
+	    eager && limit.cfg == NULL && limits->group == NULL);
 	errno = 0;
-	rc = set_cfg(bev, limits, cfg, tick);
+	rc = set_cfg(bev, &limits->own, &limit);
 	if (rc == 0) {
-		before = limits->cfg;
-		limits->cfg = cfg;
-		limits->tick = tick;
-		limits->ever |= cfg != NULL;
+		before = limits->own.cfg;
+		limits->own = limit;
+		limits->ever |= limit.cfg != NULL;
+		rc = ++limits->changes;
 		if (errno != 0)
 			golibevent_bufferevent_see_to(bev, EV_READ | EV_WRITE);
 	}
@@ -198,7 +199,7 @@ golibevent_bufferevent_set_rate_limit_group(struct bufferevent *bev,
 	errno = 0;
 	rc = join(bev, limits, group);
 	golibevent_bufferevent_let_eager(bev,
-	    eager && limits->cfg == NULL && limits->group == NULL);
+	    eager && limits->own.cfg == NULL && limits->group == NULL);
 	if (rc == 0 && errno != 0)
 		golibevent_bufferevent_see_to(bev, EV_READ | EV_WRITE);
 	bufferevent_unlock(bev);
@@ -209,16 +210,16 @@ golibevent_bufferevent_set_rate_limit_group(struct bufferevent *bev,
 void
 golibevent_bufferevent_unlimit(struct bufferevent *bev, struct golibevent_limits *limits)
 {
-	if (limits == NULL || (limits->cfg == NULL && limits->group == NULL))
+	if (limits == NULL || (limits->own.cfg == NULL && limits->group == NULL))
 		return;
 	bufferevent_lock(bev);
 	/* It would go on reading and writing when the limits are gone. */
 	bufferevent_disable(bev, EV_READ | EV_WRITE);
 	join(bev, limits, NULL);
-	if (limits->cfg != NULL) {
+	if (limits->own.cfg != NULL) {
 		bufferevent_set_rate_limit(bev, NULL);
-		ev_token_bucket_cfg_free(limits->cfg);
-		limits->cfg = NULL;
+		ev_token_bucket_cfg_free(limits->own.cfg);
+		limits->own.cfg = NULL;
 	}
 	bufferevent_unlock(bev);
 }
@@ -241,17 +242,19 @@ cut(int64_t n, int64_t limit, int64_t burst)
 	return n > limit - burst ? n : limit - burst;
 }
 
-/* burst is that of bev's configuration. Without one libevent aborts. */
+/* Without a limit libevent aborts. */
 int
-golibevent_bufferevent_decrement(struct bufferevent *bev, short direction, int64_t n,
-    int64_t burst)
+golibevent_bufferevent_decrement(struct bufferevent *bev,
+    const struct golibevent_limits *limits, short direction, int64_t n)
 {
 	int rc = -1, err = EINVAL;
 
 	bufferevent_lock(bev);
-	if (bufferevent_get_token_bucket_cfg(bev) != NULL) {
+	if (limits->own.cfg != NULL) {
 		errno = 0;
-		rc = decrement(bev, direction, cut(n, get_limit(bev, direction), burst));
+		rc = decrement(bev, direction, cut(n, get_limit(bev, direction),
+		    direction == EV_READ ? limits->own.read_burst :
+		    limits->own.write_burst));
 		err = errno;
 	}
 	bufferevent_unlock(bev);

@@ -111,30 +111,39 @@ func (bev *BufferEvent) SetRateLimit(cfg *TokenBucketConfig) error {
 		return err
 	}
 	defer bev.leave()
-	var c *C.struct_ev_token_bucket_cfg
-	var tick C.int64_t
+	var c C.struct_golibevent_limit
 	if limit != nil {
-		tick = C.int64_t(limit.Tick)
 		var err error
-		if c, err = limit.c(); c == nil {
+		if c.cfg, err = limit.c(); c.cfg == nil {
 			return opError("ev_token_bucket_cfg_new", err)
 		}
+		c.tick = C.int64_t(limit.Tick)
+		c.read_burst, c.write_burst = C.int64_t(limit.ReadBurst), C.int64_t(limit.WriteBurst)
 	}
-	rc, err := C.golibevent_bufferevent_set_rate_limit(bev.c, bev.more().limits, c, tick, C.bool(bev.Eager()))
+	extra, eager := bev.more(), bev.Eager()
+	rc, err := C.golibevent_bufferevent_set_rate_limit(bev.c, extra.limits, c, C.bool(eager))
 	if rc == -1 {
-		C.ev_token_bucket_cfg_free(c)
+		C.ev_token_bucket_cfg_free(c.cfg)
 		return opError(op, err)
 	}
-	bev.more().limit.Store(limit)
+	extra.setLimit(&rateLimit{limit, rc})
 	return nil
 }
 
-// limit returns what SetRateLimit has set, or nil.
-func (bev *BufferEvent) limit() *TokenBucketConfig {
-	if extra := bev.extra.Load(); extra != nil {
-		return extra.limit.Load()
+// rateLimit is what SetRateLimit has set: a limit or nil, and which change of C's that was.
+type rateLimit struct {
+	cfg    *TokenBucketConfig
+	change C.int64_t
+}
+
+// setLimit keeps a limit that C has been given, unless it has got another one since.
+func (extra *bufferEventExtra) setLimit(limit *rateLimit) {
+	for {
+		last := extra.limit.Load()
+		if last != nil && last.change > limit.change || extra.limit.CompareAndSwap(last, limit) {
+			return
+		}
 	}
-	return nil
 }
 
 // limits returns C's part of that, or nil if there never was any.
@@ -150,8 +159,10 @@ func (bev *BufferEvent) limits() *C.struct_golibevent_limits {
 //
 // Wraps: bufferevent_get_token_bucket_cfg
 func (bev *BufferEvent) RateLimit() (TokenBucketConfig, bool) {
-	if limit := bev.limit(); limit != nil {
-		return *limit, true
+	if extra := bev.extra.Load(); extra != nil {
+		if limit := extra.limit.Load(); limit != nil && limit.cfg != nil {
+			return *limit.cfg, true
+		}
 	}
 	return TokenBucketConfig{}, false
 }
@@ -263,11 +274,11 @@ func (bev *BufferEvent) decrement(op string, direction C.short, n int) error {
 		return err
 	}
 	defer bev.leave()
-	limit := bev.limit()
-	if limit == nil {
+	limits := bev.limits()
+	if limits == nil {
 		return opError(op, syscall.EINVAL)
 	}
-	rc, err := C.golibevent_bufferevent_decrement(bev.c, direction, C.int64_t(n), limit.burst(direction))
+	rc, err := C.golibevent_bufferevent_decrement(bev.c, limits, direction, C.int64_t(n))
 	if rc == -1 {
 		return opError(op, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -707,6 +708,30 @@ func TestRateLimitElsewhere(t *testing.T) {
 		bevCheck(t, "SetRateLimitGroup", errors.Join(left.SetRateLimitGroup(nil), right.SetRateLimit(nil)), nil)
 	})
 	bevCheck(t, "Close", g.Close(), nil)
+}
+
+// What RateLimit says is what holds, whoever was the last to set it.
+func TestRateLimitSetTwiceAtOnce(t *testing.T) {
+	b := bevBase(t)
+	bev := bevNew(t, b, -1, fromAnywhere)
+	limit := rateEach(100)
+	for i := range rounds(100_000) {
+		var wg sync.WaitGroup
+		for _, cfg := range []*libevent.TokenBucketConfig{&limit, nil} {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				if err := bev.SetRateLimit(cfg); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		wg.Wait()
+		_, limited := bev.RateLimit()
+		if holds := bev.ReadLimit() != libevent.EV_RATE_LIMIT_MAX; limited != holds {
+			t.Fatalf("round %d: RateLimit says %v, and it is %v", i, limited, holds)
+		}
+	}
 }
 
 func ExampleTokenBucketConfig() {
