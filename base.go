@@ -75,6 +75,8 @@ type Base struct {
 	posts   []func() // what Post has queued
 	posted  bool     // the loop has been told of posts
 	ends    []func() // what must run, in the loop or in Close
+
+	waiting map[*Event]func() // what must when an event that is being closed has been freed
 }
 
 // bases finds the Base of a C callback's handle.
@@ -471,6 +473,29 @@ func (b *Base) Post(fn func()) error {
 		C.golibevent_base_post(b.c)
 	}
 	return nil
+}
+
+// putWaiting keeps fn until ev has been freed. It reports false when there is one.
+func (b *Base) putWaiting(ev *Event, fn func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting[ev] != nil {
+		return false
+	}
+	if b.waiting == nil {
+		b.waiting = make(map[*Event]func())
+	}
+	b.waiting[ev] = fn
+	return true
+}
+
+// takeWaiting takes what putWaiting has kept, or nil.
+func (b *Base) takeWaiting(ev *Event) (fn func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	fn = b.waiting[ev]
+	delete(b.waiting, ev)
+	return fn
 }
 
 // end makes the loop run fn like a posted function; if none does, Close runs it.

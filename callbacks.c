@@ -10,7 +10,7 @@
  * where arg is the handle of a Go object, which Go looks up; and, for events, whose
  * callbacks say what comes next,
  *
- *	struct golibevent_verdict v = {.loop = &golibevent_loop};
+ *	struct golibevent_verdict v = {.event = w, .loop = &golibevent_loop};
  *
  *	golibeventOnEvent(w->handle, what, &v);
  *	settle(w, &v);
@@ -26,7 +26,7 @@
 static void
 call(struct golibevent_event *w, short what)
 {
-	struct golibevent_verdict v = {.loop = &golibevent_loop};
+	struct golibevent_verdict v = {.event = w, .loop = &golibevent_loop};
 	int err;
 
 	golibeventOnEvent(w->handle, what, &v);

@@ -76,6 +76,7 @@ struct golibevent_base {
 
 /* What a Go callback wants done after it has returned. */
 struct golibevent_verdict {
+	struct golibevent_event *event;	/* whose callback it is */
 	/* The base whose loop this thread is in. Go sets it around a callback of a
 	 * borrowed base, whose loop the binding has not entered itself. */
 	struct golibevent_base **loop;
@@ -228,6 +229,7 @@ struct golibevent_event *golibevent_event_new(struct golibevent_base *, int fd,
     short events, uintptr_t handle);
 struct golibevent_event *golibevent_event_new_add(struct golibevent_base *, int fd,
     short events, uintptr_t handle, int64_t us);
+void golibevent_event_end(struct golibevent_event *);
 void golibevent_event_free(struct golibevent_event *);
 int golibevent_event_add(struct golibevent_event *, int64_t us);
 int golibevent_event_del(struct golibevent_event *);

@@ -304,16 +304,26 @@ on_finalize(struct event *ev, void *arg)
 }
 
 /*
+ * Ends the event while calls are still inside it: it watches its descriptor no more, and
+ * comes to nothing with what they do. The last of them is to free it.
+ */
+void
+golibevent_event_end(struct golibevent_event *w)
+{
+	pthread_mutex_lock(&w->gb->mu);
+	w->dead = 1;
+	disarm(w);
+	pthread_mutex_unlock(&w->gb->mu);
+}
+
+/*
  * Frees the event on the loop's thread. In its own callback it leaves the rest to
  * the trampoline.
  */
 static void
 free_on_loop(struct golibevent_event *w)
 {
-	pthread_mutex_lock(&w->gb->mu);
-	w->dead = 1;
-	disarm(w);
-	pthread_mutex_unlock(&w->gb->mu);
+	golibevent_event_end(w);
 	event_free(w->ev);
 	w->ev = NULL;
 	if (!w->running)

@@ -6,6 +6,7 @@ package libevent
 #cgo nocallback golibevent_event_new_add
 #cgo nocallback golibevent_event_add
 #cgo nocallback golibevent_event_active
+#cgo nocallback golibevent_event_end
 #cgo noescape golibevent_event_pending
 #cgo nocallback golibevent_event_pending
 #cgo noescape golibevent_base_events
@@ -57,14 +58,15 @@ type Event struct {
 	signal bool
 	once   bool // closed before its callback is called
 	life   life.Life
-	flags  atomic.Uint32 // isMade, isFile
+	flags  atomic.Uint32 // isMade, isFile, isWaited
 	handle uintptr
 	node   own.Node
 }
 
 const (
-	isMade = 1 << iota // c is set, for who finds the event in its base
-	isFile             // the descriptor was seen to be no socket, and non-blocking
+	isMade   = 1 << iota // c is set, for who finds the event in its base
+	isFile               // the descriptor was seen to be no socket, and non-blocking
+	isWaited             // Finalize has given the base a function for its end
 )
 
 var (
@@ -255,6 +257,11 @@ func (ev *Event) leave() {
 // free frees the event's C part when it is closed and no call is inside.
 func (ev *Event) free() {
 	C.golibevent_event_free(ev.c)
+	if ev.flags.Load()&isWaited != 0 {
+		if fn := ev.base.takeWaiting(ev); fn != nil {
+			ev.base.end(fn)
+		}
+	}
 	ev.base.children.Remove(&ev.node)
 }
 
@@ -266,23 +273,38 @@ func (ev *Event) free() {
 //
 // Wraps: event_free, event_free_finalize
 func (ev *Event) Close() error {
-	_, err := ev.close("event_free")
+	_, err := ev.close("event_free", nil)
 	return err
 }
 
-// close is Close for op, and says whether it was the first.
-func (ev *Event) close(op string) (first bool, err error) {
+// close is Close for op, and says whether it was the first. c is the event's C part where
+// that is known in its callback, which can come before newEvent has it; else nil.
+func (ev *Event) close(op string, c *C.struct_golibevent_event) (first bool, err error) {
 	if ev.base.broken.Load() {
 		return false, &Error{op, ErrBroken}
 	}
-	first, free := ev.life.Close()
+	first, free := ev.life.CloseInside()
 	if first {
 		events.Delete(ev.handle)
 	}
 	if free {
 		ev.free()
+	} else if first {
+		ev.end(c)
+		ev.leave()
 	}
 	return first, nil
+}
+
+// end is for Close while others are inside, who may stay: the descriptor is not watched
+// any more when it returns, for it may be closed next.
+func (ev *Event) end(c *C.struct_golibevent_event) {
+	if c == nil && ev.flags.Load()&isMade != 0 {
+		c = ev.c
+	}
+	if c != nil {
+		C.golibevent_event_end(c)
+	}
 }
 
 // Finalize is Close, and has fn called when the event's callback is over and cannot come
@@ -299,15 +321,22 @@ func (ev *Event) Finalize(fn func()) error {
 	if fn == nil {
 		return opError(op, syscall.EINVAL)
 	}
-	first, err := ev.close(op)
-	switch {
-	case err != nil:
-		return err
-	case !first:
+	// Before it is closed: fn is for whoever then frees it.
+	if !ev.base.putWaiting(ev, fn) {
 		return &Error{op, ErrClosed}
 	}
-	ev.base.end(fn)
-	return nil
+	ev.flags.Or(isWaited)
+	first, err := ev.close(op, nil)
+	if first {
+		return nil
+	}
+	if ev.base.takeWaiting(ev) == nil { // another Close has come between, and it is called
+		return nil
+	}
+	if err == nil {
+		err = &Error{op, ErrClosed}
+	}
+	return err
 }
 
 // Add makes the event pending, with timeout as in AddEvent: 0 and NoTimeout are none,
@@ -328,6 +357,9 @@ func (ev *Event) Add(timeout time.Duration) error {
 		return opError(op, err)
 	}
 	if rc, err := C.golibevent_event_add(ev.c, us); rc == -1 {
+		if ev.life.Closed() {
+			err = ErrClosed
+		}
 		return opError(op, err)
 	}
 	return nil
@@ -654,7 +686,7 @@ func (ev *Event) serve(what Events, v *C.struct_golibevent_verdict) {
 	returned := false
 	defer b.caught(&returned, &v.stop)
 	if ev.once {
-		_ = ev.Close()
+		_, _ = ev.close("event_free", v.event)
 	}
 	next, timeout := ev.fn(what)
 	returned = true
@@ -693,12 +725,15 @@ func (ev *Event) decide(next Events, timeout time.Duration, v *C.struct_golibeve
 
 // release is Close for C to carry out after the callback.
 func (ev *Event) release(v *C.struct_golibevent_verdict) {
-	first, free := ev.life.Close()
+	first, free := ev.life.CloseInside()
 	// Also when a Close elsewhere was first: it may not have come this far, and the
 	// callback must not come again.
 	events.Delete(ev.handle)
 	if first && free {
 		v.leave = 1
 		ev.base.children.Remove(&ev.node)
+	} else if first {
+		ev.end(v.event)
+		ev.leave()
 	}
 }

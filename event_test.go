@@ -1991,6 +1991,59 @@ func TestNumberUsedAgain(t *testing.T) {
 	})
 }
 
+// Once Close has returned the number can be used again, also when calls are still inside.
+func TestNumberUsedAgainAmongCalls(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
+		p := socketpair(t)
+		b := newBaseWith(t, cfg)
+		ev, err := b.AddEvent(p[0], libevent.EV_READ, keep, 0)
+		must(t, err)
+		leaveCall := libevent.EnterEvent(ev)
+		must(t, ev.Close())
+		if n := b.NumEvents(libevent.EVENT_BASE_COUNT_ADDED); n != 0 {
+			t.Errorf("%d events are added", n)
+		}
+		peer := useAgain(t, p[0])
+		defer syscall.Close(peer)
+		var got []events
+		_, err = b.AddEvent(p[0], libevent.EV_READ, func(what events) (events, time.Duration) {
+			got = append(got, what)
+			return libevent.LEAVE, 0
+		}, guardTime)
+		must(t, err)
+		leaveCall()
+		send(t, peer, "x")
+		dispatch(t, b)
+		if !slices.Equal(got, []events{libevent.EV_READ}) {
+			t.Errorf("called with %v", got)
+		}
+	})
+}
+
+// What Once calls can close the descriptor, though Once itself has not returned yet, and
+// the number be used again.
+func TestOnceAndNumberUsedAgain(t *testing.T) {
+	b := newBase(t)
+	background(t, b)
+	for range rounds(5000) {
+		fd, other := bevSockets(t)
+		send(t, other, "x")
+		again := make(chan events, 1)
+		peer := -1
+		must(t, b.Once(fd, libevent.EV_READ, func(events) {
+			peer = useAgain(t, fd)
+			if err := b.Once(fd, libevent.EV_READ, func(what events) { again <- what }, guardTime/2); err != nil {
+				t.Error(err)
+			}
+			send(t, peer, "y")
+		}, 0))
+		if what := wait(t, "the second call", again); what != libevent.EV_READ {
+			t.Fatalf("called with %v", what)
+		}
+		must(t, errors.Join(syscall.Close(fd), syscall.Close(other), syscall.Close(peer)))
+	}
+}
+
 // Upstream: et/et
 func TestEdgeTriggered(t *testing.T) {
 	for _, flags := range []libevent.BaseFlags{0, libevent.EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST} {
@@ -2376,6 +2429,25 @@ func TestFinalizeWithoutALoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	isErrno(t, last.Finalize(never), libevent.ErrClosed)
+	if n != 1 {
+		t.Errorf("finalized %d times, want 1", n)
+	}
+}
+
+// A finalizer waits for calls that are still inside the event: they use what it may free.
+func TestFinalizeAmongCalls(t *testing.T) {
+	b := newBase(t)
+	n := 0
+	ev := addTimer(t, b, faraway, keep)
+	leaveCall := libevent.EnterEvent(ev)
+	must(t, ev.Finalize(func() { n++ }))
+	isErrno(t, ev.Finalize(func() { t.Error("called") }), libevent.ErrClosed)
+	loopPass(t, b)
+	if n != 0 {
+		t.Error("finalized too early")
+	}
+	leaveCall()
+	loopPass(t, b)
 	if n != 1 {
 		t.Errorf("finalized %d times, want 1", n)
 	}

@@ -19,6 +19,14 @@ func Abandon(b *Base, evs ...*Event) {
 	}
 }
 
+// EnterEvent begins a call inside ev, as its methods do, and leave ends it.
+func EnterEvent(ev *Event) (leave func()) {
+	if err := ev.enter("test"); err != nil {
+		panic(err)
+	}
+	return ev.leave
+}
+
 // ThroughSockaddr turns an address into C's form and back, also of a length cut by cut.
 func ThroughSockaddr(ap netip.AddrPort, cut int) (netip.AddrPort, error) {
 	sa, err := sockaddrIP(ap)

@@ -128,6 +128,21 @@ func closeSocket(t testing.TB, fd int) {
 	}
 }
 
+// useAgain closes the socket of fd and gives the number to a new one, which is connected
+// with peer, the caller's.
+func useAgain(t testing.TB, fd int) (peer int) {
+	t.Helper()
+	p, err := syscall.Socketpair(syscall.AF_UNIX,
+		syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = errors.Join(syscall.Dup3(p[0], fd, syscall.O_CLOEXEC), syscall.Close(p[0]))
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	return p[1]
+}
+
 // send writes all of s to fd, which must have room for it.
 func send(t testing.TB, fd int, s string) {
 	t.Helper()

@@ -47,7 +47,14 @@ func (l *Life) Leave() bool {
 
 // Close closes the object. first reports whether it was open, and free whether
 // no call was inside, so that the caller must free it.
-func (l *Life) Close() (first, free bool) {
+func (l *Life) Close() (first, free bool) { return l.close(0) }
+
+// CloseInside is Close, but when calls are inside, and it is the first, it begins another
+// one, which the caller must Leave: for what cannot wait until the others have left.
+func (l *Life) CloseInside() (first, free bool) { return l.close(1) }
+
+// close closes the object, and begins so many calls when others are inside.
+func (l *Life) close(calls int32) (first, free bool) {
 	for {
 		s := l.state.Load()
 		if s&closed != 0 {
@@ -57,7 +64,11 @@ func (l *Life) Close() (first, free bool) {
 			runtime.Gosched()
 			continue
 		}
-		if l.state.CompareAndSwap(s, s|closed) {
+		next := s | closed
+		if s != 0 {
+			next += calls
+		}
+		if l.state.CompareAndSwap(s, next) {
 			return true, s == 0
 		}
 	}

@@ -49,6 +49,25 @@ func TestCloseDuringCalls(t *testing.T) {
 	}
 }
 
+// CloseInside keeps the object, if others do, until the closer leaves too.
+func TestCloseInside(t *testing.T) {
+	var unused life.Life
+	if first, free := unused.CloseInside(); !first || !free {
+		t.Error("the first of the unused does not free:", first, free)
+	}
+	var used life.Life
+	used.Enter()
+	if first, free := used.CloseInside(); !first || free || !used.Closed() {
+		t.Error("it frees under a call:", first, free)
+	}
+	if first, free := used.CloseInside(); first || free {
+		t.Error("the second does something:", first, free)
+	}
+	if used.Leave() || !used.Leave() {
+		t.Error("not freed by the last of two")
+	}
+}
+
 // Exactly one of many closers and leavers frees, and nobody is inside then.
 func TestFreedOnce(t *testing.T) {
 	for range 30 {
