@@ -254,13 +254,24 @@ golibevent_bufferevent_unstick(struct bufferevent *bev)
 	bufferevent_unlock(bev);
 }
 
-/* Drops the owner's reference, and what limits the rate. */
+/*
+ * Drops the owner's reference, and what limits the rate. A callback, also one that is due,
+ * has a reference too: a socket that is lent is not waited for until then, for the owner
+ * may close it next.
+ */
 struct golibevent_result
-golibevent_bufferevent_free(struct bufferevent *bev, struct golibevent_limits *limits)
+golibevent_bufferevent_free(struct bufferevent *bev, struct golibevent_limits *limits,
+    bool lent)
 {
 	struct golibevent_outer outer = begin_call();
 
 	golibevent_bufferevent_unlimit(bev, limits);
+	if (lent) {
+		bufferevent_lock(bev);
+		event_del(&bev->ev_read);
+		event_del(&bev->ev_write);
+		bufferevent_unlock(bev);
+	}
 	/* A filter that is freed in its callback is gone on with, and libevent would start
 	 * the timeouts of what it has written or read by then. */
 	if (evutil_timerisset(&bev->timeout_read) || evutil_timerisset(&bev->timeout_write))

@@ -330,7 +330,8 @@ func (bev *BufferEvent) leave() {
 
 // free frees the C part when the BufferEvent is closed and no call is inside.
 func (bev *BufferEvent) free() {
-	r := C.golibevent_bufferevent_free(bev.c, bev.limits())
+	lent := bev.isSocket() && !bev.has(BEV_OPT_CLOSE_ON_FREE)
+	r := C.golibevent_bufferevent_free(bev.c, bev.limits(), C.bool(lent))
 	bev.input.unwatch()
 	bev.output.unwatch()
 	bev.Base().children.Remove(&bev.node)

@@ -2327,3 +2327,48 @@ func TestBufferEventInsideRunsNoLoop(t *testing.T) {
 		})
 	}
 }
+
+// Once Close has returned the descriptor can be closed and its number be used again, also
+// when a callback is due, or runs.
+func TestBufferEventNumberUsedAgain(t *testing.T) {
+	for _, options := range bevOptions {
+		for _, inCallback := range []bool{false, true} {
+			t.Run(fmt.Sprint(options, "/in its callback=", inCallback), func(t *testing.T) {
+				p := socketpair(t)
+				b := bevBase(t)
+				bev := bevNew(t, b, p[0], options)
+				peer, heard := -1, false
+				use := func(bev *libevent.BufferEvent) {
+					bevCheck(t, "Close", bev.Close(), nil)
+					peer = useAgain(t, p[0])
+					next := bevNew(t, b, p[0], options)
+					next.SetCallbacks(func(bev *libevent.BufferEvent) {
+						heard = true
+						bevCheck(t, "Close", bev.Close(), nil)
+					}, nil, nil)
+					bevCheck(t, "Enable", next.Enable(libevent.EV_READ), nil)
+				}
+				bevCheck(t, "Enable", bev.Enable(libevent.EV_READ), nil)
+				if inCallback {
+					bev.SetCallbacks(use, nil, nil)
+					send(t, p[1], "x")
+				} else {
+					bev.SetCallbacks(func(*libevent.BufferEvent) { t.Error("called") }, nil, nil)
+					bevCheck(t, "Trigger", bev.Trigger(libevent.EV_READ,
+						libevent.BEV_TRIG_DEFER_CALLBACKS|libevent.BEV_TRIG_IGNORE_WATERMARKS), nil)
+					use(bev)
+				}
+				for peer == -1 {
+					loopPass(t, b)
+				}
+				defer syscall.Close(peer)
+				loopPass(t, b)
+				send(t, peer, "y")
+				dispatch(t, b)
+				if !heard {
+					t.Error("what used the number next hears nothing")
+				}
+			})
+		}
+	}
+}

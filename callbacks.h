@@ -251,7 +251,7 @@ struct golibevent_made golibevent_bufferevent_filter_new(struct bufferevent *und
     bool input, bool output, int options, uintptr_t handle, void *name);
 void golibevent_bufferevent_unstick(struct bufferevent *);
 struct golibevent_result golibevent_bufferevent_free(struct bufferevent *,
-    struct golibevent_limits *);
+    struct golibevent_limits *, bool lent);
 void golibevent_bufferevent_setcb(struct bufferevent *, uintptr_t handle, bool read,
     bool write, bool eager, bool view);
 void golibevent_bufferevent_look(struct bufferevent *, struct golibevent_view *);
