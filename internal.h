@@ -43,6 +43,7 @@ struct golibevent_listener {
 	struct event *resume;		/* ends a pause */
 	int64_t pause;			/* the last one, if nothing was accepted since */
 	int enabled;			/* atomic: what the user wants */
+	unsigned char lent;		/* somebody else closes the socket */
 	unsigned char paused;
 	unsigned char running;		/* in its callback */
 };

@@ -72,7 +72,7 @@ discard(struct golibevent_listener *w)
 
 /* Makes all but libevent's part. The caller owns the result. */
 static struct golibevent_listener *
-prepare(struct golibevent_base *gb, void *handle)
+prepare(struct golibevent_base *gb, unsigned options, void *handle)
 {
 	struct golibevent_listener *w = calloc(1, sizeof(*w));
 
@@ -80,6 +80,7 @@ prepare(struct golibevent_base *gb, void *handle)
 		return NULL;
 	w->gb = gb;
 	w->handle = handle;
+	w->lent = !(options & LEV_OPT_CLOSE_ON_FREE);
 	w->change = event_new(gb->base, -1, 0, on_change, w);
 	w->resume = event_new(gb->base, -1, 0, on_resume, w);
 	if (w->change == NULL || w->resume == NULL) {
@@ -98,7 +99,7 @@ struct golibevent_listener *
 golibevent_listener_bind(struct golibevent_base *gb, const struct sockaddr *sa, int len,
     unsigned options, int backlog, void *handle)
 {
-	struct golibevent_listener *w = prepare(gb, handle);
+	struct golibevent_listener *w = prepare(gb, options, handle);
 	int fd, err;
 
 	if (w == NULL)
@@ -153,7 +154,7 @@ golibevent_listener_new(struct golibevent_base *gb, int fd, unsigned options, in
 		return NULL;
 	if (evutil_make_socket_nonblocking(fd) == -1 || evutil_make_socket_closeonexec(fd) == -1)
 		return NULL;
-	if ((w = prepare(gb, handle)) == NULL)
+	if ((w = prepare(gb, options, handle)) == NULL)
 		return NULL;
 	w->lev = evconnlistener_new(gb->base, golibevent_on_accept, w,
 	    options | LEV_OPT_DISABLED, 0, fd);
@@ -260,6 +261,41 @@ on_finalize(struct event *ev, void *arg)
 	free(w);
 }
 
+/* The event of a listener, which libevent keeps to itself. */
+struct search {
+	const struct evconnlistener *lev;
+	struct event *ev;
+};
+
+static int
+on_each(const struct event_base *base, const struct event *ev, void *arg)
+{
+	struct search *search = arg;
+
+	(void)base;
+	if (event_get_callback_arg(ev) != search->lev)
+		return 0;
+	search->ev = (struct event *)(uintptr_t)ev;
+	return 1;
+}
+
+/*
+ * Keeps the listener, which the loop is to free, from its socket, which the owner may close
+ * next: it is not waited for, and nothing is accepted after the callback that may run now.
+ */
+static void
+let_socket_go(struct golibevent_listener *w)
+{
+	struct search search = {w->lev, NULL};
+
+	STORE(&w->enabled, 0);
+	if (!w->lent)
+		return;
+	event_base_foreach_event(w->gb->base, on_each, &search);
+	if (search.ev != NULL)
+		event_del_noblock(search.ev);
+}
+
 /*
  * Frees the listener: at once or, off a running loop, in its next pass. Libevent closes
  * the socket then if it was asked to.
@@ -274,6 +310,7 @@ golibevent_listener_free(struct golibevent_listener *w)
 	if (!here)
 		pthread_mutex_lock(&gb->mu);
 	if (!here && (LOAD(&gb->running) || gb->borrowed)) {
+		let_socket_go(w);
 		event_free_finalize(0, w->change, on_finalize);
 		pthread_mutex_unlock(&gb->mu);
 		return;

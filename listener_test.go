@@ -655,6 +655,49 @@ func TestListenerSetCallback(t *testing.T) {
 	}
 }
 
+// Once Close has returned the socket can be closed and its number be used again, also when
+// the loop has yet to see that the Listener is closed.
+func TestListenerNumberUsedAgain(t *testing.T) {
+	for _, inItsCallback := range []bool{false, true} {
+		t.Run(fmt.Sprint("in its callback=", inItsCallback), func(t *testing.T) {
+			b := newBase(t)
+			entered, leave := make(chan struct{}), make(chan struct{})
+			hold := func() {
+				close(entered)
+				<-leave
+			}
+			ln := listen(t, b, libevent.LEV_OPT_REUSEABLE, func(_ *libevent.Listener, fd int, _ netip.AddrPort) {
+				_ = syscall.Close(fd)
+				hold()
+			})
+			background(t, b)
+			if inItsCallback {
+				dial(t, ln)
+			} else {
+				onLoop(t, b, hold)
+			}
+			wait(t, "the loop", entered)
+			must(t, ln.Close())
+			must(t, syscall.Dup3(tcpSocket(t), ln.FD(), syscall.O_CLOEXEC))
+			accepted := make(chan struct{}, 1)
+			next, err := b.NewListener(ln.FD(), libevent.LEV_OPT_CLOSE_ON_FREE, 0, func(_ *libevent.Listener, fd int, _ netip.AddrPort) {
+				_ = syscall.Close(fd)
+				accepted <- struct{}{}
+			})
+			must(t, err)
+			if inItsCallback { // which must not take what is not its own
+				dial(t, next)
+			}
+			close(leave)
+			wait(t, "a pass", onLoop(t, b, func() {}))
+			if !inItsCallback {
+				dial(t, next)
+			}
+			wait(t, "the connection", accepted)
+		})
+	}
+}
+
 // stopListening makes accept fail with EINVAL, and the socket readable, for good.
 func stopListening(t *testing.T, ln *libevent.Listener) {
 	t.Helper()
