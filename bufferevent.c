@@ -162,7 +162,7 @@ golibevent_bufferevent_new(struct golibevent_base *gb, int fd, int options, uint
 		errno = ENOMEM;
 		return NULL;
 	}
-	golibevent_bufferevent_setcb(bev, handle, false, false, false, false);
+	golibevent_bufferevent_setcb(bev, NULL, handle, false, false, false, false);
 	return bev;
 }
 
@@ -178,10 +178,13 @@ golibevent_bufferevent_pair_new(struct golibevent_base *gb, int options, uintptr
 		errno = ENOMEM;
 		return pair;
 	}
-	golibevent_bufferevent_setcb(pair.bev[0], first, false, false, false, false);
-	golibevent_bufferevent_setcb(pair.bev[1], second, false, false, false, false);
+	golibevent_bufferevent_setcb(pair.bev[0], NULL, first, false, false, false, false);
+	golibevent_bufferevent_setcb(pair.bev[1], NULL, second, false, false, false, false);
 	return pair;
 }
+
+/* libevent's own callback, which each filter sets underneath, with itself for an argument. */
+static bufferevent_event_cb filter_event;
 
 /*
  * What a filter without a function does. libevent's own calls dst's callbacks while src is
@@ -222,13 +225,17 @@ golibevent_bufferevent_filter_new(struct bufferevent *underlying, bool input, bo
 	if (w != NULL) {
 		w->underlying = underlying;
 		w->name = name;
+		bufferevent_lock(underlying);
 		made.bev = bufferevent_filter_new(underlying,
 		    input ? golibevent_on_filter_input : pass,
 		    output ? golibevent_on_filter_output : pass,
 		    options & ~BEV_OPT_CLOSE_ON_FREE, golibevent_on_filter_free, w);
+		if (made.bev != NULL)
+			STORE(&filter_event, underlying->errorcb);
+		bufferevent_unlock(underlying);
 	}
 	if (made.bev != NULL)
-		golibevent_bufferevent_setcb(made.bev, handle, false, false, false, false);
+		golibevent_bufferevent_setcb(made.bev, NULL, handle, false, false, false, false);
 	else
 		free(w);
 	made.r = end(outer, 0);
@@ -280,17 +287,21 @@ golibevent_bufferevent_free(struct bufferevent *bev, struct golibevent_limits *l
 	return end(outer, 0);
 }
 
+/* Sets bev's callbacks, unless they are those of a filter on top of it, other than closed. */
 void
-golibevent_bufferevent_setcb(struct bufferevent *bev, uintptr_t handle, bool read, bool write,
-    bool eager, bool view)
+golibevent_bufferevent_setcb(struct bufferevent *bev, const struct bufferevent *closed,
+    uintptr_t handle, bool read, bool write, bool eager, bool view)
 {
 	bufferevent_data_cb on_read = view ? golibevent_on_buffer_view :
 	    golibevent_on_buffer_read;
 	bufferevent_data_cb on_write = eager ? golibevent_on_eager_write :
 	    golibevent_on_buffer_write;
 
-	bufferevent_setcb(bev, read ? on_read : NULL, write ? on_write : NULL,
-	    golibevent_on_buffer_event, (void *)handle);
+	bufferevent_lock(bev);
+	if (bev->errorcb == NULL || bev->errorcb != LOAD(&filter_event) || bev->cbarg == closed)
+		bufferevent_setcb(bev, read ? on_read : NULL, write ? on_write : NULL,
+		    golibevent_on_buffer_event, (void *)handle);
+	bufferevent_unlock(bev);
 }
 
 /* Has what is underneath a filter read, when all above it wants that; of a failure

@@ -254,6 +254,9 @@ func (bev *BufferEvent) adopt(c *C.struct_bufferevent) {
 	bev.c = c
 	bev.input = Buffer{c: C.bufferevent_get_input(c), owner: bev}
 	bev.output = Buffer{c: C.bufferevent_get_output(c), owner: bev}
+	if f := bev.filter(); f != nil {
+		f.adopted.Store(true)
+	}
 	bev.leave()
 }
 
@@ -408,16 +411,41 @@ func (bev *BufferEvent) Callbacks() (read, write func(*BufferEvent), event func(
 	return callbacks.read, callbacks.write, callbacks.event
 }
 
-// setCallbacks tells C which callbacks there are. C calls for events in any case: that
-// is how Err learns of them. Those that a filter has set stay.
-func (bev *BufferEvent) setCallbacks() {
-	if f := bev.above(); f != nil && !f.bev.closed() {
-		return
+// told is what C is told of callbacks.
+type told struct {
+	callbacks *bufferEventCallbacks
+	eager     bool
+	closed    *C.struct_bufferevent // a filter whose callbacks are there no more, or nil
+}
+
+// toTell returns what C is to be told now, and false when it is the filter on top that has
+// set the callbacks.
+func (bev *BufferEvent) toTell() (t told, ok bool) {
+	t = told{callbacks: bev.callbacks.Load(), eager: bev.Eager()}
+	if f := bev.above(); f != nil {
+		if !f.bev.closed() {
+			return told{}, false
+		}
+		if f.adopted.Load() {
+			t.closed = f.bev.c
+		}
 	}
-	callbacks := bev.callbacks.Load()
-	C.golibevent_bufferevent_setcb(bev.c, C.uintptr_t(bev.handle), C.bool(callbacks.read != nil),
-		C.bool(callbacks.write != nil), C.bool(bev.Eager()),
-		C.bool(!bev.has(BEV_OPT_THREADSAFE|unviewed)))
+	return t, true
+}
+
+// setCallbacks tells C which callbacks there are. C calls for events in any case: that
+// is how Err learns of them. Those that a filter has set stay. What another goroutine has
+// set meanwhile it may have told C first: it is told again then.
+func (bev *BufferEvent) setCallbacks() {
+	for t, ok := bev.toTell(); ok; {
+		C.golibevent_bufferevent_setcb(bev.c, t.closed, C.uintptr_t(bev.handle),
+			C.bool(t.callbacks.read != nil), C.bool(t.callbacks.write != nil), C.bool(t.eager),
+			C.bool(!bev.has(BEV_OPT_THREADSAFE|unviewed)))
+		before := t
+		if t, ok = bev.toTell(); t == before {
+			return
+		}
+	}
 }
 
 // SetEager makes the BufferEvent save system calls and turns of the loop that libevent
@@ -450,13 +478,28 @@ func (bev *BufferEvent) SetEager(on bool) error {
 	}
 	defer bev.leave()
 	bev.setEager(on)
+	if on && bev.above() != nil { // since
+		bev.setEager(false)
+		return opError(op, syscall.ENOTSUP)
+	}
 	return nil
 }
 
 func (bev *BufferEvent) setEager(on bool) {
 	bev.setMode(eagerOn, on)
 	bev.setCallbacks()
-	C.golibevent_bufferevent_set_eager(bev.c, C.bool(on), bev.limits())
+	bev.letEager()
+}
+
+// letEager has C be as eager as SetEager has set, in the way of setCallbacks.
+func (bev *BufferEvent) letEager() {
+	for {
+		eager, limits := bev.Eager(), bev.limits()
+		C.golibevent_bufferevent_set_eager(bev.c, C.bool(eager), limits)
+		if eager == bev.Eager() && limits == bev.limits() {
+			return
+		}
+	}
 }
 
 // setMode sets a bit of eager, or clears it.

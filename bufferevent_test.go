@@ -2372,3 +2372,30 @@ func TestBufferEventNumberUsedAgain(t *testing.T) {
 		}
 	}
 }
+
+// Callbacks that are set while another goroutine sets something else are there afterwards.
+func TestSetCallbacksAmongOthers(t *testing.T) {
+	b := bevBase(t)
+	bev := bevNew(t, b, -1, fromAnywhere)
+	for i := range rounds(20_000) {
+		called := false
+		var done atomic.Bool
+		both(func() {
+			for on := false; !done.Load(); on = !on {
+				bevCheck(t, "SetEager", bev.SetEager(on), nil)
+				runtime.Gosched()
+			}
+		}, func() {
+			for range i % 50 {
+				bev.SetCallbacks(nil, nil, nil)
+			}
+			bev.SetCallbacks(func(*libevent.BufferEvent) { called = true }, nil, nil)
+			done.Store(true)
+		})
+		bevCheck(t, "Trigger", bev.Trigger(libevent.EV_READ, libevent.BEV_TRIG_IGNORE_WATERMARKS), nil)
+		loopPass(t, b)
+		if !called {
+			t.Fatalf("round %d: not called", i)
+		}
+	}
+}

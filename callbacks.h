@@ -252,8 +252,8 @@ struct golibevent_made golibevent_bufferevent_filter_new(struct bufferevent *und
 void golibevent_bufferevent_unstick(struct bufferevent *);
 struct golibevent_result golibevent_bufferevent_free(struct bufferevent *,
     struct golibevent_limits *, bool lent);
-void golibevent_bufferevent_setcb(struct bufferevent *, uintptr_t handle, bool read,
-    bool write, bool eager, bool view);
+void golibevent_bufferevent_setcb(struct bufferevent *, const struct bufferevent *closed,
+    uintptr_t handle, bool read, bool write, bool eager, bool view);
 void golibevent_bufferevent_look(struct bufferevent *, struct golibevent_view *);
 void golibevent_bufferevent_settle(struct bufferevent *, struct golibevent_view *);
 struct golibevent_result golibevent_bufferevent_enable(struct bufferevent *, short events);

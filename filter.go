@@ -35,6 +35,7 @@ type filter struct {
 	bev        *BufferEvent
 	underlying *BufferEvent
 	functions  [2]Filter
+	adopted    atomic.Bool // bev has its C part
 
 	// Which functions run. Under libevent's lock, if there is one; that it is atomic
 	// shows the race detector that they do so one after the other.

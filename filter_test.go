@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -1312,5 +1313,49 @@ func TestFilterLends(t *testing.T) {
 	}
 	if got := string(bevRead(t, far)); got != "what was read" {
 		t.Errorf("%d bytes came", len(got))
+	}
+}
+
+// A filter has what is underneath, whatever another goroutine sets there while it is made.
+func TestNewFilterAmongOthers(t *testing.T) {
+	b := bevBase(t)
+	for i := range rounds(5000) {
+		under, other := bevTwo(t, b, i%2 == 0, fromAnywhere)
+		var top *libevent.BufferEvent
+		var done atomic.Bool
+		both(func() {
+			for !done.Load() {
+				if i%4 == 1 {
+					closedOr(t, under.SetEager(true), syscall.ENOTSUP)
+				}
+				under.SetCallbacks(func(*libevent.BufferEvent) { t.Error("called underneath") }, nil, nil)
+				runtime.Gosched()
+			}
+		}, func() {
+			for range i % 50 {
+				runtime.Gosched()
+			}
+			var err error
+			if top, err = under.NewFilter(nil, nil, fromAnywhere); err != nil {
+				t.Error(err)
+			}
+			done.Store(true)
+		})
+		if under.Eager() {
+			t.Error("eager underneath")
+		}
+		heard := ""
+		top.SetCallbacks(func(bev *libevent.BufferEvent) { heard += string(bevRead(t, bev)) }, nil, nil)
+		bevCheck(t, "Enable", top.Enable(libevent.EV_READ), nil)
+		_, err := other.WriteString("x")
+		bevCheck(t, "Write", err, nil)
+		for range 3 {
+			loopPass(t, b)
+		}
+		if heard != "x" {
+			t.Fatalf("round %d: the filter hears %q", i, heard)
+		}
+		bevCheck(t, "Close", errors.Join(top.Close(), under.Close(), other.Close()), nil)
+		loopPass(t, b)
 	}
 }

@@ -122,6 +122,9 @@ func (bev *BufferEvent) SetRateLimit(cfg *TokenBucketConfig) error {
 	}
 	extra, eager := bev.more(), bev.Eager()
 	rc, err := C.golibevent_bufferevent_set_rate_limit(bev.c, extra.limits, c, C.bool(eager))
+	if rc == -1 || eager != bev.Eager() {
+		bev.letEager()
+	}
 	if rc == -1 {
 		C.ev_token_bucket_cfg_free(c.cfg)
 		return opError(op, err)
@@ -198,7 +201,11 @@ func (bev *BufferEvent) SetRateLimitGroup(g *RateLimitGroup) error {
 		defer g.leave()
 		c = g.c
 	}
-	rc, err := C.golibevent_bufferevent_set_rate_limit_group(bev.c, bev.more().limits, c, C.bool(bev.Eager()))
+	eager := bev.Eager()
+	rc, err := C.golibevent_bufferevent_set_rate_limit_group(bev.c, bev.more().limits, c, C.bool(eager))
+	if eager != bev.Eager() {
+		bev.letEager()
+	}
 	if rc == -1 {
 		return opError(op, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -716,17 +715,8 @@ func TestRateLimitSetTwiceAtOnce(t *testing.T) {
 	bev := bevNew(t, b, -1, fromAnywhere)
 	limit := rateEach(100)
 	for i := range rounds(100_000) {
-		var wg sync.WaitGroup
-		for _, cfg := range []*libevent.TokenBucketConfig{&limit, nil} {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				if err := bev.SetRateLimit(cfg); err != nil {
-					t.Error(err)
-				}
-			}()
-		}
-		wg.Wait()
+		both(func() { bevCheck(t, "SetRateLimit", bev.SetRateLimit(&limit), nil) },
+			func() { bevCheck(t, "SetRateLimit", bev.SetRateLimit(nil), nil) })
 		_, limited := bev.RateLimit()
 		if holds := bev.ReadLimit() != libevent.EV_RATE_LIMIT_MAX; limited != holds {
 			t.Fatalf("round %d: RateLimit says %v, and it is %v", i, limited, holds)

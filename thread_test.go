@@ -29,6 +29,19 @@ func rounds(n int) int {
 	return n
 }
 
+// both calls two functions at once, and returns when both have.
+func both(one, other func()) {
+	var wg sync.WaitGroup
+	for _, fn := range []func(){one, other} {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			fn()
+		}()
+	}
+	wg.Wait()
+}
+
 // Upstream: thread/basic
 func TestGoroutinesAddAndDeleteTimers(t *testing.T) {
 	forEachLockedBackend(t, func(t *testing.T, cfg *libevent.Config) {
