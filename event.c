@@ -473,6 +473,24 @@ reassign(struct golibevent_event *w, short events, int64_t us)
 }
 
 /*
+ * Arms the event as its callback wants; gb->mu is held. Active is what golibevent_event_active
+ * has made it since that was called: to arm it may undo that, and is not to.
+ */
+static int
+arm_again(struct golibevent_event *w, const struct golibevent_verdict *v, int same)
+{
+	int64_t us = v->set_timeout ? v->timeout : LOAD(&w->interval);
+	int active = LOAD(&w->ev->ev_evcallback.evcb_flags) &
+	    (EVLIST_ACTIVE | EVLIST_ACTIVE_LATER);
+	short what = w->ev->ev_res;
+	int rc = same ? arm(w, us) : reassign(w, v->events, us);
+
+	if (rc == 0 && active)
+		event_active(w->ev, what, 1);
+	return rc;
+}
+
+/*
  * Does what the callback has asked for, on the loop's thread after its return.
  * Returns the errno of an event that cannot be armed as asked, else 0.
  */
@@ -481,7 +499,6 @@ golibevent_event_settle(struct golibevent_event *w, const struct golibevent_verd
 {
 	struct golibevent_base *gb = w->gb;
 	int same, rc = 0, err;
-	int64_t us;
 
 	if (v->stop)
 		event_base_loopbreak(gb->base);
@@ -502,11 +519,10 @@ golibevent_event_settle(struct golibevent_event *w, const struct golibevent_verd
 		return 0;
 
 	pthread_mutex_lock(&gb->mu);
-	us = v->set_timeout ? v->timeout : LOAD(&w->interval);
 	errno = 0;
 	/* Else closed from another thread since the return, or being deleted. */
 	if (!w->dead && w->deleting == 0)
-		rc = same ? arm(w, us) : reassign(w, v->events, us);
+		rc = arm_again(w, v, same);
 	err = errno != 0 ? errno : EINVAL;
 	pthread_mutex_unlock(&gb->mu);
 	return rc == -1 ? err : 0;

@@ -2739,6 +2739,51 @@ func TestNoTimeoutKeepsActivation(t *testing.T) {
 	}
 }
 
+// What a callback wants next does not take back an Activate that came while it ran.
+func TestResultKeepsActivation(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		next    events
+		timeout time.Duration
+		what    events
+	}{
+		{"a timeout", 0, faraway, libevent.EV_TIMEOUT},
+		{"the same interest", libevent.EV_READ, faraway, libevent.EV_TIMEOUT | libevent.EV_WRITE},
+		{"another interest", libevent.EV_TIMEOUT, 0, libevent.EV_WRITE},
+		{"both", libevent.EV_TIMEOUT, 2 * faraway, libevent.EV_READ},
+		{"no timeout", libevent.EV_READ | libevent.EV_ET, libevent.NoTimeout, libevent.EV_TIMEOUT},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := socketpair(t)
+			b := newBase(t)
+			if tt.next&libevent.EV_ET != 0 && b.Features()&libevent.EV_FEATURE_ET == 0 {
+				t.Skip("no EV_FEATURE_ET")
+			}
+			var got []events
+			var ev *libevent.Event
+			ev, err := b.AddEvent(p[0], libevent.EV_READ, func(what events) (events, time.Duration) {
+				if got = append(got, what); len(got) > 1 {
+					return libevent.LEAVE, 0
+				}
+				drain(p[0])
+				activated := make(chan error)
+				go func() { activated <- ev.Activate(tt.what) }()
+				if err := <-activated; err != nil {
+					t.Error(err)
+				}
+				return tt.next, tt.timeout
+			}, faraway)
+			must(t, err)
+			send(t, p[1], "x")
+			loopPass(t, b)
+			loopPass(t, b)
+			if want := []events{libevent.EV_READ, tt.what}; !slices.Equal(got, want) {
+				t.Errorf("called with %v, want %v", got, want)
+			}
+		})
+	}
+}
+
 // A timeout of 0 that a descriptor's event has from when it had no interest goes as any
 // other does.
 func TestAddRemovesTimeoutOfZero(t *testing.T) {

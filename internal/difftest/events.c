@@ -204,6 +204,7 @@ settle(struct ev *e, bool leave, short interest, int64_t ns)
 {
 	bool anew = false;
 	int64_t us = e->interval;
+	short active;
 	int err = 0;
 
 	if (leave) {
@@ -222,12 +223,15 @@ settle(struct ev *e, bool leave, short interest, int64_t ns)
 		us = -1;
 	else if (err == 0 && ns != 0)
 		err = microseconds(ns, &us);
+	active = e->ev.ev_evcallback.evcb_flags & EVLIST_ACTIVE ? e->ev.ev_res : 0;
 	if (err == 0 && anew) {
 		del(e);
 		assign(e, interest & INTEREST);
 	}
 	if (err == 0 && (ns != 0 || !e->armed))
 		err = arm(e, us);
+	if (err == 0 && active != 0)	/* made so by its callback, and meant */
+		event_active(&e->ev, active, 1);
 	if (err != 0)
 		fail(e, err);
 }
