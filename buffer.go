@@ -69,7 +69,7 @@ type Buffer struct {
 	state atomic.Uint32 // bits of what follows
 	uses  uint16        // written by every method: misuse shows in the race detector
 
-	lent bool    // ReadFrom or WriteTo has given memory of c away
+	lent bool    // ReadFrom or WriteTo is in the midst of the buffer
 	one  [1]byte // what WriteByte adds
 }
 
@@ -418,6 +418,11 @@ func (buf *Buffer) Write(p []byte) (int, error) {
 	if bev := buf.sender(); bev != nil && len(p) > 0 {
 		return bev.send(op, unsafe.SliceData(p), len(p))
 	}
+	return buf.add(op, p)
+}
+
+// add is Write for what waits its turn.
+func (buf *Buffer) add(op string, p []byte) (int, error) {
 	done, err := C.golibevent_buffer_add(buf.c, cBytes(p), C.size_t(len(p)))
 	if _, err := buf.finish(op, done, err); err != nil {
 		return 0, err
@@ -1046,23 +1051,45 @@ func (buf *Buffer) finishIO(op string, done C.struct_golibevent_done, err error)
 }
 
 // ReadFrom adds what r gives until io.EOF, which it does not return. r reads straight
-// into the buffer, which returns EBUSY to all other calls meanwhile. Another Buffer is
-// emptied as with AddBuffer. Beside r's error it returns those of Reserve.
+// into the buffer, or, where others can change that, as in a BufferEvent's, into a copy;
+// the buffer returns EBUSY to all other calls meanwhile. Another Buffer is emptied as with
+// AddBuffer. Beside r's error it returns those of Reserve, and EINVAL for a nil r and one
+// that says to have read what it cannot have.
 //
 // Wraps: evbuffer_reserve_space, evbuffer_commit_space
 func (buf *Buffer) ReadFrom(r io.Reader) (int64, error) {
-	if src, ok := r.(*Buffer); ok {
+	const op = "evbuffer_commit_space"
+	switch src := r.(type) {
+	case nil:
+		return 0, opError(op, syscall.EINVAL)
+	case *Buffer:
 		return buf.addAll(src)
 	}
 	const room = 4096
+	var own []byte
+	if buf.othersChange() {
+		own = make([]byte, room)
+	}
 	var total int64
 	for {
 		extents, err := buf.Reserve(room, 1)
 		if err != nil {
 			return total, err
 		}
-		n, readErr := buf.lend(r.Read, extents[0], false)
-		if err := buf.Commit(n); err != nil {
+		p := extents[0]
+		if own != nil {
+			p = own
+		}
+		n, readErr := buf.lend(r.Read, p, false)
+		switch {
+		case own == nil:
+			err = buf.Commit(n)
+		case n < 0 || n > len(own):
+			err = opError(op, syscall.EINVAL)
+		default:
+			err = buf.addOwn(own[:n])
+		}
+		if err != nil {
 			return total, err
 		}
 		total += int64(n)
@@ -1075,17 +1102,31 @@ func (buf *Buffer) ReadFrom(r io.Reader) (int64, error) {
 	}
 }
 
-// WriteTo writes everything to w, a chunk at a time, and removes what w took. Until it
-// returns, the buffer returns EBUSY to all other calls. Another Buffer gets the chunks
-// themselves, as with AddBuffer. It returns w's error, and EPERM when the start is
-// frozen.
+// addOwn adds what ReadFrom has read.
+func (buf *Buffer) addOwn(p []byte) error {
+	const op = "evbuffer_add"
+	if err := buf.enter(op); err != nil || len(p) == 0 {
+		return err
+	}
+	_, err := buf.add(op, p)
+	return err
+}
+
+// WriteTo writes everything to w, a chunk at a time, or, where others can change the
+// buffer, a copy of up to 32768 bytes, and removes what w took. Until it returns, the
+// buffer returns EBUSY to all other calls. Another Buffer gets the chunks themselves, as
+// with AddBuffer. It returns w's error, EPERM when the start is frozen, and EINVAL for a
+// nil w and one that says to have taken what it cannot have.
 //
 // Wraps: evbuffer_peek, evbuffer_drain
 func (buf *Buffer) WriteTo(w io.Writer) (int64, error) {
-	if dst, ok := w.(*Buffer); ok {
+	const op = "evbuffer_drain"
+	switch dst := w.(type) {
+	case nil:
+		return 0, opError(op, syscall.EINVAL)
+	case *Buffer:
 		return dst.addAll(buf)
 	}
-	var total int64
 	if err := buf.enterRead("evbuffer_peek"); err != nil {
 		return 0, err
 	}
@@ -1093,14 +1134,21 @@ func (buf *Buffer) WriteTo(w io.Writer) (int64, error) {
 	if err := buf.Drain(0); err != nil {
 		return 0, err
 	}
+	const most = 32768
+	var own []byte
+	var total int64
 	for {
 		chunk := buf.Peek()
 		if len(chunk) == 0 {
 			return total, nil
 		}
+		if buf.othersChange() {
+			own = append(own[:0], chunk[:min(len(chunk), most)]...)
+			chunk = own
+		}
 		n, writeErr := buf.lend(w.Write, chunk, true)
 		if n < 0 || n > len(chunk) {
-			return total, opError("evbuffer_drain", syscall.EINVAL)
+			return total, opError(op, syscall.EINVAL)
 		}
 		if err := buf.Drain(n); err != nil {
 			return total, err
@@ -1115,8 +1163,15 @@ func (buf *Buffer) WriteTo(w io.Writer) (int64, error) {
 	}
 }
 
+// othersChange says whether others than the buffer's methods can change the evbuffer, which
+// can then do that also in the midst of ReadFrom and WriteTo: memory of it is not lent.
+func (buf *Buffer) othersChange() bool { return buf.owner != nil || buf.has(bufferBorrowed) }
+
 // addAll is AddBuffer with a count.
 func (buf *Buffer) addAll(src *Buffer) (int64, error) {
+	if buf == nil || src == nil {
+		return 0, opError("evbuffer_add_buffer", syscall.EINVAL)
+	}
 	n := src.Len()
 	if err := buf.AddBuffer(src); err != nil {
 		return 0, err
@@ -1124,9 +1179,9 @@ func (buf *Buffer) addAll(src *Buffer) (int64, error) {
 	return int64(n), nil
 }
 
-// lend calls fn with memory of the buffer at its start or its end, which nothing else may
-// change meanwhile. Where others have the evbuffer that end is frozen, and what it belongs to
-// stays.
+// lend calls fn with p, which is or will be the buffer's at its start or its end. Nothing
+// else may change that meanwhile: where others have the evbuffer the end is frozen, and what
+// it belongs to stays.
 func (buf *Buffer) lend(fn func([]byte) (int, error), p []byte, start bool) (int, error) {
 	if bev := buf.owner; bev != nil {
 		if err := bev.enter("evbuffer_freeze"); err != nil {
@@ -1137,7 +1192,7 @@ func (buf *Buffer) lend(fn func([]byte) (int, error), p []byte, start bool) (int
 		b.inline.Add(1)
 		defer b.inline.Add(-1)
 	}
-	if buf.owner != nil || buf.has(bufferBorrowed) {
+	if buf.othersChange() {
 		C.evbuffer_freeze(buf.c, cBool(start))
 		defer C.evbuffer_unfreeze(buf.c, cBool(start))
 	}
