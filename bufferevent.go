@@ -146,10 +146,11 @@ var (
 // no loop runs. Else it stays the caller's, who makes it non-blocking and closes it
 // after the BufferEvent. When an error is returned the socket is the caller's.
 //
-// It returns EBADF for a descriptor that is not open, EPERM for one that the backend
-// cannot watch, such as a regular file, and EINVAL for unknown options, for
+// It returns EBADF for a descriptor that is not open, EPERM for a regular file and a
+// directory that the backend cannot watch, and EINVAL for unknown options, for
 // BEV_OPT_UNLOCK_CALLBACKS without BEV_OPT_DEFER_CALLBACKS, and for a descriptor beyond
-// FD_SETSIZE on the select backend.
+// FD_SETSIZE on the select backend. Of other descriptors that cannot be watched, such as
+// /dev/null with epoll, Enable tells, and the event callback when something is written.
 //
 // It is safe from any goroutine.
 //
@@ -856,8 +857,8 @@ func (bev *BufferEvent) Connect(address netip.AddrPort) error {
 }
 
 // ConnectUnix is Connect to a unix socket: a path, or on Linux a name that begins with
-// "@" and is not in the file system. It returns EINVAL for a path that is empty, too
-// long, or has a NUL, and EAGAIN when the listener's backlog is full.
+// "@" or NUL and is not in the file system. It returns EINVAL for one that is empty or too
+// long and for a path with a NUL, and EAGAIN when the listener's backlog is full.
 //
 // Wraps: bufferevent_socket_connect
 func (bev *BufferEvent) ConnectUnix(path string) error {

@@ -43,8 +43,8 @@ var logs struct {
 // and counted, and the count is logged with the attribute lost.
 //
 // The messages so far reach the logger before SetLogger returns. A handler may use
-// this package, but not SetLogger and FlushLog, which wait for it. SetLogger is safe from
-// any goroutine. It returns EINVAL for a Logger without a handler, as the zero one is, and
+// this package, but not SetLogger and FlushLog, which wait for it. When it panics on that
+// goroutine the program ends. SetLogger is safe from any goroutine. It returns EINVAL for a Logger without a handler, as the zero one is, and
 // the error of pipe.
 //
 // Wraps: event_set_log_callback
