@@ -44,8 +44,8 @@ var logs struct {
 //
 // The messages so far reach the logger before SetLogger returns. A handler may use
 // this package, but not SetLogger and FlushLog, which wait for it. When it panics on that
-// goroutine the program ends. SetLogger is safe from any goroutine. It returns EINVAL for a Logger without a handler, as the zero one is, and
-// the error of pipe.
+// goroutine the program ends. SetLogger is safe from any goroutine. It returns EINVAL for a
+// Logger without a handler, as the zero one is, and the error of pipe.
 //
 // Wraps: event_set_log_callback
 func SetLogger(l *slog.Logger) error {
