@@ -53,7 +53,7 @@ const (
 // slowReader reads from one who sends as fast as he can, a little at a time. No more than
 // the high watermark is ever kept here.
 func slowReader() (err error) {
-	const ticks, sip = 200, 10 << 10
+	const sip, enough = 10 << 10, 2 << 20
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -89,19 +89,20 @@ func slowReader() (err error) {
 		}
 	}()
 	before := measure()
-	most, n, read := 0, 0, 0
+	most, read := 0, 0
 	var grown int64
+	deadline := time.Now().Add(patience)
 	_, err = l.base.AddTimer(time.Millisecond, func(libevent.Events) (libevent.Events, time.Duration) {
 		most = max(most, bev.Input().Len())
 		u := measure()
 		grown = max(grown, u.bytes-before.bytes)
 		got, err := bev.Read(make([]byte, sip))
 		read += got
-		if err != nil && !errors.Is(err, syscall.EAGAIN) {
+		failed := err != nil && !errors.Is(err, syscall.EAGAIN)
+		if failed {
 			fmt.Println(err)
-			n = ticks
 		}
-		if n++; n >= ticks {
+		if failed || read >= enough || time.Now().After(deadline) {
 			_ = l.base.LoopBreak()
 			return libevent.LEAVE, 0
 		}
@@ -115,7 +116,7 @@ func slowReader() (err error) {
 	}
 	_ = conn.Close()
 	fmt.Printf("   %d bytes sent, %d read; %d kept at most, %d bytes allocated\n", <-sent, read, most, grown)
-	if most > highWatermark || grown > highWatermark+slack || read < ticks/2*sip {
+	if most > highWatermark || grown > highWatermark+slack || read < enough {
 		return fmt.Errorf("the high watermark is %d", highWatermark)
 	}
 	return nil
