@@ -939,6 +939,111 @@ func TestBufferCallbackOfPair(t *testing.T) {
 	told(t, "input", in, bufferInfo{0, 3, 0})
 }
 
+// TestBufferCallbackOfPairWithWatermark takes what comes over a pair out of the input, whose
+// high watermark lets libevent move but a part at a time, and makes libevent move the next part
+// by that, in the midst of the first.
+func TestBufferCallbackOfPairWithWatermark(t *testing.T) {
+	const letters = "abcdefghijklmnopqrstuvwxyz"
+	for name, byFilter := range map[string]bool{"callback": false, "callback of a Filter": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBase(t)
+			one, two := bevTwo(t, b, true, 0)
+			must(t, two.SetWatermark(libevent.EV_READ, 0, 4))
+			var got []byte
+			more := "."
+			take := func(buf *libevent.Buffer, info bufferInfo) {
+				p := buf.Peek()
+				if info.Added == 0 || len(p) == 0 {
+					return
+				}
+				got = append(got, p...)
+				if len(got) > len(letters)/2 && more != "" {
+					p := more
+					more = ""
+					must(t, second(one.WriteString(p)))
+				}
+				must(t, buf.Drain(len(p)))
+			}
+			if byFilter {
+				top := filterNew(t, two, func(src, _ *libevent.Buffer, _ int, _ libevent.FlushMode) libevent.FilterResult {
+					addCallback(t, src, take)
+					got = append(got, src.Peek()...)
+					must(t, src.Drain(src.Len()))
+					return libevent.BEV_NEED_MORE
+				}, nil, 0)
+				must(t, top.Enable(libevent.EV_READ))
+			} else {
+				addCallback(t, two.Input(), take)
+			}
+			must(t, two.Enable(libevent.EV_READ))
+			must(t, second(one.WriteString(letters)))
+			loopPass(t, b)
+			if want := letters + "."; string(got) != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+			if n := one.Output().Len(); n != 0 {
+				t.Errorf("%d bytes are left", n)
+			}
+		})
+	}
+}
+
+// TestBufferCallbackOfPairWithWatermarkEnds panics, closes and is removed at the end of the
+// call: the call panics, and the loop has nothing more to tell.
+func TestBufferCallbackOfPairWithWatermarkEnds(t *testing.T) {
+	b := newBase(t)
+	one, two := bevTwo(t, b, true, 0)
+	must(t, two.SetWatermark(libevent.EV_READ, 0, 4))
+	must(t, two.Enable(libevent.EV_READ))
+	in := recordChanges(t, two.Input())
+	cb := addCallback(t, two.Input(), func(*libevent.Buffer, bufferInfo) {
+		wantErr(t, b.Loop(libevent.EVLOOP_NONBLOCK), "event_base_loop", libevent.ErrRunning)
+		wantErr(t, b.Close(), "event_base_free", libevent.ErrRunning)
+		panic("for the test")
+	})
+	p := bevPanic(func() { _, _ = one.WriteString("abcdef") })
+	if p == nil || p.Value != "for the test" {
+		t.Errorf("panic %v", p)
+	}
+	told(t, "input", in, bufferInfo{0, 4, 0})
+	cb.Remove()
+	must(t, two.Input().Drain(1))
+	told(t, "drained input", in, bufferInfo{4, 0, 1}, bufferInfo{3, 1, 0})
+	addCallback(t, two.Input(), func(*libevent.Buffer, bufferInfo) { must(t, two.Close()) })
+	must(t, two.Input().Drain(2))
+	told(t, "closed input", in)
+	loopPass(t, b)
+}
+
+// TestBufferCallbackOfPairInTheLoop has the loop move the parts, by a filter that takes them
+// out of the input: what comes meanwhile the next pass tells.
+func TestBufferCallbackOfPairInTheLoop(t *testing.T) {
+	const letters = "abcdefghijklmnopqrstuvwxyz"
+	b := newBase(t)
+	one, two := bevTwo(t, b, true, 0)
+	must(t, two.SetWatermark(libevent.EV_READ, 0, 4))
+	added, deleted := 0, 0
+	addCallback(t, two.Input(), func(buf *libevent.Buffer, info bufferInfo) {
+		if buf.Len() != info.OrigSize+info.Added-info.Deleted {
+			t.Errorf("told %v, with %d bytes", info, buf.Len())
+		}
+		added += info.Added
+		deleted += info.Deleted
+	})
+	top := filterNew(t, two, nil, nil, 0)
+	must(t, top.Enable(libevent.EV_READ))
+	must(t, second(one.WriteString(letters)))
+	for range len(letters) {
+		loopPass(t, b)
+	}
+	if added != len(letters) || deleted != len(letters) {
+		t.Errorf("told of %d bytes added and %d removed, want %d", added, deleted, len(letters))
+	}
+	if got := string(bevRead(t, top)); got != letters {
+		t.Errorf("got %q", got)
+	}
+}
+
 // TestBufferCallbackNotInBaseClose closes a filter and its pair with their base, which moves
 // what the filter has kept the pair from reading: no callback comes any more, and the panic of
 // a cleanup comes when all is freed.
