@@ -18,7 +18,7 @@ type bufferMachine struct {
 	vec        [][]byte
 
 	depth     int // of callbacks
-	callbacks []bufferCallback
+	callbacks bufferCallbacks
 	deferred  *libevent.Buffer // whose callbacks run in the loop
 	base      *libevent.Base
 

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <event2/event_struct.h>
 #include "difftest.h"
 
 #define IO (EV_READ | EV_WRITE | EV_CLOSED)
@@ -19,9 +18,8 @@
 
 #define NEVENTS 8
 #define NBASES 2
-#define LONGEST 1024		/* a program; none posts more */
 
-/* What posted functions there are, and what comes when an event is gone for good. */
+/* What comes when an event is gone for good. */
 struct queue {
 	int64_t ids[LONGEST];
 	size_t first, last;
@@ -29,11 +27,8 @@ struct queue {
 
 struct base {
 	struct event_base *base;
-	struct event post;	/* runs what was posted */
-	struct queue posts;	/* END_OF_EVENT is for the first of ends */
+	struct golibevent_diff_posts posts;	/* END_OF_EVENT is for the first of ends */
 	struct queue ends;
-	bool posted;		/* post is about to run */
-	unsigned breaks;	/* of the loop */
 	bool made, running;
 	int failure;		/* what the loop has to report */
 	const struct timeval *common[16];
@@ -266,26 +261,10 @@ on_event(evutil_socket_t fd, short what, void *arg)
 	settle(e, leave, interest, ns);
 }
 
-/* Makes the loop run what is queued, from a callback in its next pass. */
-static void
-tell(struct base *b)
-{
-	static const struct timeval next_pass;
-
-	if (b->posted)
-		return;
-	b->posted = true;
-	if (b->running)
-		event_add(&b->post, &next_pass);
-	else
-		event_active(&b->post, EV_TIMEOUT, 1);
-}
-
 static void
 post(struct base *b, int64_t id)
 {
-	b->posts.ids[b->posts.last++] = id;
-	tell(b);
+	golibevent_diff_post(&b->posts, id, b->running);
 }
 
 static void
@@ -294,29 +273,19 @@ end_event(struct base *b)
 	SAY("finalized", b->ends.ids[b->ends.first++]);
 }
 
-/* Runs what was queued until now. What a break leaves is told of again. */
+/* Runs what was posted. */
 static void
-on_post(evutil_socket_t fd, short what, void *arg)
+on_post(void *arg, int64_t id)
 {
-	struct base *b = arg;
-	size_t last = b->posts.last;
-	unsigned breaks = b->breaks, n;
-	int64_t id;
+	unsigned n;
 
-	(void)fd;
-	(void)what;
-	b->posted = false;
-	while (b->posts.first < last && b->breaks == breaks) {
-		if ((id = b->posts.ids[b->posts.first++]) == END_OF_EVENT) {
-			end_event(b);
-			continue;
-		}
-		SAY("posted", id);
-		for (n = next() % 4; n > 0 && step(); n--)
-			;
+	if (id == END_OF_EVENT) {
+		end_event(arg);
+		return;
 	}
-	if (b->posts.first < last)
-		tell(b);
+	SAY("posted", id);
+	for (n = next() % 4; n > 0 && step(); n--)
+		;
 }
 
 static struct base *
@@ -327,8 +296,7 @@ base(unsigned i)
 	if (!b->made) {
 		b->made = true;
 		b->base = event_base_new();
-		event_assign(&b->post, b->base, -1, 0, on_post, b);
-		event_priority_set(&b->post, event_base_get_npriorities(b->base) / 2);
+		golibevent_diff_posts_init(&b->posts, b->base, on_post, b);
 	}
 	return b;
 }
@@ -664,7 +632,7 @@ do_steer(struct base *b, const char *word, int (*fn)(struct event_base *))
 	int err = CLOSED;
 
 	if (b->base != NULL) {
-		b->breaks += fn == event_base_loopbreak;
+		b->posts.breaks += fn == event_base_loopbreak;
 		err = fn(b->base) == -1 ? errno : 0;
 	}
 	SAY(word, b - bases, err);
@@ -687,7 +655,7 @@ do_set_priorities(struct base *b)
 		    EVENT_BASE_COUNT_ADDED | EVENT_BASE_COUNT_ACTIVE) == 0)
 			err = event_base_priority_init(b->base, n) == 0 || n == now ? 0 : EINVAL;
 		if (err == 0)
-			event_priority_set(&b->post, n / 2);
+			event_priority_set(&b->posts.ev, n / 2);
 	}
 	SAY("set_priorities", b - bases, n, err);
 }
@@ -733,7 +701,7 @@ close_base(struct base *b)
 		if (e->base == b)
 			close_event(e);
 	}
-	event_del(&b->post);
+	event_del(&b->posts.ev);
 	event_base_free(b->base);
 	b->base = NULL;
 	while (b->ends.first < b->ends.last)
