@@ -132,6 +132,27 @@ func TestBufferEventsLeaveNothing(t *testing.T) {
 	})
 }
 
+// TestSignalsLeaveNothing makes bases whose events wait for signals: what a base keeps of
+// them the next one has again.
+func TestSignalsLeaveNothing(t *testing.T) {
+	leavesNothing(t, 500, func(n int) {
+		for range n {
+			b, err := libevent.New()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2} {
+				if _, err := b.AddSignal(sig, keep); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := b.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 // needsNoDebugMode skips a test that counts what bufferevents leave.
 func needsNoDebugMode(t testing.TB) {
 	t.Helper()

@@ -117,6 +117,33 @@ func TestTwoEventsForOneSignal(t *testing.T) {
 	}
 }
 
+// One of two events that goes, in whatever way, leaves the signal to the other.
+func TestSignalOfTheEventThatStays(t *testing.T) {
+	b := newBase(t)
+	for name, end := range map[string]func(*libevent.Event) error{
+		"Close": (*libevent.Event).Close, "Del": (*libevent.Event).Del,
+	} {
+		n := 0
+		gone := addSignal(t, b, syscall.SIGUSR1, func(events) (events, time.Duration) {
+			t.Errorf("%s: called", name)
+			return 0, 0
+		})
+		addSignal(t, b, syscall.SIGUSR1, counter(&n, 1))
+		if err := end(gone); err != nil {
+			t.Fatal(err)
+		}
+		// The process ends here when nobody catches it.
+		raise(t, syscall.SIGUSR1)
+		dispatch(t, b)
+		if n != 1 {
+			t.Errorf("%s: %d calls", name, n)
+		}
+		if err := gone.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Events of a signal are called as if it had been delivered, once however often that was
 // asked for, and without it having been.
 //
@@ -376,6 +403,32 @@ func TestSomebodyElsesHandlerStays(t *testing.T) {
 	}
 }
 
+// An event that is added after somebody has put a handler over ours puts ours back, for all.
+func TestSignalIsTakenBack(t *testing.T) {
+	const sig = syscall.SIGTTIN // as above
+	b := newBase(t)
+	var n [2]int
+	first := addSignal(t, b, sig, counter(&n[0], 100))
+	notified := make(chan os.Signal, 1)
+	signal.Notify(notified, sig)
+	defer signal.Stop(notified)
+	second := addSignal(t, b, sig, counter(&n[1], 100))
+	raise(t, sig)
+	if err := loop(t, b, libevent.EVLOOP_ONCE); err != nil {
+		t.Fatal(err)
+	}
+	if n != [2]int{1, 1} || len(notified) != 0 {
+		t.Errorf("%v calls, %d notifications", n, len(notified))
+	}
+	for _, ev := range []*libevent.Event{first, second} {
+		if err := ev.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raise(t, sig)
+	wait(t, "os/signal", notified)
+}
+
 // Upstream: signal/signal_while_processing
 func TestSignalInItsOwnCallback(t *testing.T) {
 	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
@@ -394,6 +447,34 @@ func TestSignalInItsOwnCallback(t *testing.T) {
 			t.Errorf("%d calls", n)
 		}
 	})
+}
+
+// What is always ready, of the best priority, does not keep a signal from an event of the same.
+func TestSignalIsNotStarved(t *testing.T) {
+	p := socketpair(t)
+	b := newBaseWith(t, &libevent.Config{Priorities: 3})
+	calls := 0
+	busy, err := b.AddEvent(p[0], libevent.EV_WRITE, func(events) (events, time.Duration) {
+		if calls++; calls == 1 {
+			raise(t, syscall.SIGUSR1)
+		}
+		return 0, 0
+	}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev := addSignal(t, b, syscall.SIGUSR1, func(events) (events, time.Duration) {
+		if err := busy.Close(); err != nil {
+			t.Error(err)
+		}
+		return libevent.LEAVE, 0
+	})
+	for _, ev := range []*libevent.Event{busy, ev} {
+		if err := ev.SetPriority(0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dispatch(t, b)
 }
 
 // Each delivery is one call, however they come.
