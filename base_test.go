@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -77,6 +78,60 @@ func TestConfigAccepts(t *testing.T) {
 			dispatch(t, b)
 			if n != 1 {
 				t.Errorf("%d calls", n)
+			}
+		})
+	}
+}
+
+// MaxCallbacks and MaxInterval have the loop look for what is of a better priority before all
+// that is active has run, from LimitPriority on.
+func TestConfigLimitsCallbacks(t *testing.T) {
+	const read = 0 // in the order of the calls
+	for _, tt := range []struct {
+		cfg  libevent.Config
+		want []int
+	}{
+		{libevent.Config{}, []int{1, 2, 3, 4, read}},
+		{libevent.Config{MaxCallbacks: 2}, []int{1, 2, read, 3, 4}},
+		{libevent.Config{MaxCallbacks: 2, LimitPriority: 1}, []int{1, 2, read, 3, 4}},
+		{libevent.Config{MaxCallbacks: 2, LimitPriority: 2}, []int{1, 2, 3, 4, read}},
+		{libevent.Config{MaxInterval: time.Millisecond}, []int{1, read, 2, 3, 4}},
+		{libevent.Config{MaxInterval: time.Millisecond, LimitPriority: 2}, []int{1, 2, 3, 4, read}},
+		{libevent.Config{MaxInterval: faraway}, []int{1, 2, 3, 4, read}},
+		{libevent.Config{MaxInterval: faraway, MaxCallbacks: 3}, []int{1, 2, 3, read, 4}},
+		{libevent.Config{MaxInterval: time.Millisecond, MaxCallbacks: 3}, []int{1, read, 2, 3, 4}},
+	} {
+		t.Run(fmt.Sprintf("%+v", tt.cfg), func(t *testing.T) {
+			p := socketpair(t)
+			tt.cfg.Priorities = 3
+			b := newBaseWith(t, &tt.cfg)
+			var got []int
+			urgent, err := b.AddEvent(p[0], libevent.EV_READ, func(events) (events, time.Duration) {
+				got = append(got, read)
+				return libevent.LEAVE, 0
+			}, 0)
+			if err == nil {
+				err = urgent.SetPriority(0)
+			}
+			for i := 1; i <= 4 && err == nil; i++ {
+				var ev *libevent.Event
+				ev, err = b.NewEvent(-1, 0, func(events) (events, time.Duration) {
+					if got = append(got, i); i == 1 {
+						send(t, p[1], "x")
+						time.Sleep(20 * time.Millisecond) // beyond the interval, by a coarse clock
+					}
+					return libevent.LEAVE, 0
+				})
+				if err == nil {
+					err = ev.Activate(libevent.EV_READ)
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			dispatch(t, b)
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("order %v, want %v", got, tt.want)
 			}
 		})
 	}
@@ -1065,6 +1120,37 @@ func TestPostRunsInOrder(t *testing.T) {
 	})
 }
 
+// What is posted runs at the middle priority, also when there are more of them than before.
+func TestPostRunsAtTheMiddlePriority(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
+		b := newBaseWith(t, cfg)
+		if err := b.SetPriorities(3); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		note := func(s string) func() { return func() { got = append(got, s) } }
+		if err := b.Post(note("post")); err != nil {
+			t.Fatal(err)
+		}
+		for priority, name := range []string{"best", "middle", "worst"} {
+			ev, err := b.NewEvent(-1, 0, func(events) (events, time.Duration) {
+				note(name)()
+				return libevent.LEAVE, 0
+			})
+			if err == nil {
+				err = errors.Join(ev.SetPriority(priority), ev.Activate(libevent.EV_READ))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		dispatch(t, b)
+		if want := []string{"best", "post", "middle", "worst"}; !slices.Equal(got, want) {
+			t.Errorf("order %v, want %v", got, want)
+		}
+	})
+}
+
 // A function that posts itself is called once in a pass, which also looks for I/O.
 func TestPostDoesNotStarve(t *testing.T) {
 	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
@@ -1272,7 +1358,14 @@ func TestGoexitInCallback(t *testing.T) {
 			case "timer":
 				ev, err = b.AddTimer(soon, fn)
 			case "signal":
-				// The signal is the broken base's for good.
+				// Nothing will ever run the base again: it gives its signals back.
+				notified := make(chan os.Signal, 1)
+				signal.Notify(notified, syscall.SIGWINCH)
+				defer func() {
+					raise(t, syscall.SIGWINCH)
+					wait(t, "os/signal", notified)
+					signal.Stop(notified)
+				}()
 				if ev, err = b.AddSignal(syscall.SIGWINCH, fn); err == nil {
 					raise(t, syscall.SIGWINCH)
 				}
