@@ -1303,6 +1303,41 @@ func TestRemoveTimer(t *testing.T) {
 	})
 }
 
+// A timeout that was removed is not the one in force, which a change of interest keeps.
+func TestRemovedTimerStaysAway(t *testing.T) {
+	forEachBackend(t, func(t *testing.T, cfg *libevent.Config) {
+		for _, inCallback := range []bool{false, true} {
+			p := socketpair(t)
+			b := newBaseWith(t, cfg)
+			var ev *libevent.Event
+			remove := func() {
+				if err := ev.RemoveTimer(); err != nil {
+					t.Error(err)
+				}
+			}
+			ev, err := b.AddEvent(p[0], libevent.EV_READ, func(events) (events, time.Duration) {
+				if inCallback {
+					remove()
+				}
+				return libevent.EV_READ | libevent.EV_WRITE, 0
+			}, faraway)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !inCallback {
+				remove()
+			}
+			send(t, p[1], "x")
+			if err := loop(t, b, libevent.EVLOOP_ONCE); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := ev.Pending(allEvents), libevent.EV_READ|libevent.EV_WRITE; got != want {
+				t.Errorf("in the callback %v: pending %v, want %v", inCallback, got, want)
+			}
+		}
+	})
+}
+
 // Add without a timeout takes the timeout away, whatever the event's state; C's
 // event_add would keep it, or bring it back later.
 func TestAddReplacesTheTimeout(t *testing.T) {
@@ -2131,6 +2166,47 @@ func TestEdgeAndLevelDoNotMix(t *testing.T) {
 			if err := ev.Close(); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+// An event counts once for its descriptor's mode, however often it was added, and not at all
+// when it could not be.
+func TestModeIsFreeAgain(t *testing.T) {
+	p := socketpair(t)
+	b := newBaseWith(t, onlyMethod("epoll")) // which refuses files
+	const edge, level = libevent.EV_READ | libevent.EV_ET, libevent.EV_READ
+	file, err := syscall.Open(filepath.Join(t.TempDir(), "file"), syscall.O_CREAT|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(file)
+	for _, modes := range [][2]events{{edge, level}, {level, edge}} {
+		ev, err := b.AddEvent(p[0], modes[0], keep, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, timeout := range []time.Duration{faraway, 0} {
+			if err := ev.Add(timeout); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := ev.Del(); err != nil {
+			t.Fatal(err)
+		}
+		other, err := b.AddEvent(p[0], modes[1], keep, 0)
+		if err != nil {
+			t.Fatal("after Del:", err)
+		}
+		if err := errors.Join(ev.Close(), other.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for _, mode := range modes {
+			ev, err := b.NewEvent(file, mode, keep)
+			if err != nil {
+				t.Fatal(err)
+			}
+			isErrno(t, ev.Add(0), syscall.EPERM)
 		}
 	}
 }
