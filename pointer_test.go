@@ -2,6 +2,7 @@ package libevent_test
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-libevent/libevent"
+	"github.com/go-libevent/libevent/internal/ctest"
 )
 
 // borrow returns a base and another that borrows it. The loop of the first is to the
@@ -309,6 +311,65 @@ func TestBorrowedStop(t *testing.T) {
 				t.Errorf("the next Dispatch = %v, broken %v; want nil, false", err, host.GotBreak())
 			}
 		})
+	}
+}
+
+// Stop from another goroutine ends a loop that C runs also when something is always ready, of
+// the best priority.
+func TestBorrowedStopIsNotStarved(t *testing.T) {
+	p := socketpair(t)
+	host := newBaseWith(t, &libevent.Config{Priorities: 3})
+	guest, err := libevent.BaseFromPointer(host.Pointer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guest.Close()
+	calls := 0
+	busy, err := host.AddEvent(p[0], libevent.EV_WRITE, func(libevent.Events) (libevent.Events, time.Duration) {
+		if calls++; calls == 1 {
+			go guest.Stop()
+		}
+		return 0, 0
+	}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := busy.SetPriority(0); err != nil {
+		t.Fatal(err)
+	}
+	dispatch(t, host)
+	if !host.GotBreak() {
+		t.Error("the loop was not broken")
+	}
+}
+
+// When a callback of a borrowed base has returned its thread is in no loop of that base any
+// more: a panic in a method is the method's, and not the loop's to tell.
+func TestBorrowedLoopIsLeft(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	host, guest := borrow(t)
+	panics := bevNew(t, guest, -1, 0)
+	panics.SetCallbacks(func(*libevent.BufferEvent) { panic("for the test") }, nil, nil)
+	deferred := bevNew(t, guest, -1, 0)
+	for name, start := range map[string]func() error{
+		"event": func() error {
+			_, err := guest.AddTimer(0, leave)
+			return err
+		},
+		"post": func() error { return guest.Post(func() {}) },
+		"buffer event": func() error {
+			return deferred.TriggerEvent(libevent.BEV_EVENT_EOF, libevent.BEV_TRIG_DEFER_CALLBACKS)
+		},
+	} {
+		if err := start(); err != nil {
+			t.Fatal(err)
+		}
+		ctest.Loop(host.Pointer())
+		p := bevPanic(func() { _ = panics.Trigger(libevent.EV_READ, libevent.BEV_TRIG_IGNORE_WATERMARKS) })
+		if p == nil || guest.Err() != nil {
+			t.Errorf("%s: the method panics with %v, Err is %v", name, p, guest.Err())
+		}
 	}
 }
 
