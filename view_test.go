@@ -181,6 +181,72 @@ func TestViewEndsWithPointer(t *testing.T) {
 	_ = bev
 }
 
+// Once C code has the evbuffer, or its start is frozen, no later callback has a view either.
+func TestViewEndsForGood(t *testing.T) {
+	b, bev := viewCallback(t, []byte("headers"), false, func(bev *libevent.BufferEvent, conn *net.TCPConn) {
+		in := bev.Input()
+		p := in.Pointer()
+		bev.SetCallbacks(func(bev *libevent.BufferEvent) {
+			bevCheck(t, "Stop", bev.Base().Stop(), nil)
+			ctest.Drain(p)
+			if p, n := in.Peek(), in.Len(); len(p) != 0 || n != 0 {
+				t.Errorf("%q, %d bytes, after C has drained them", p, n)
+			}
+		}, nil, nil)
+		if _, err := conn.Write([]byte("body")); err != nil {
+			t.Error(err)
+		}
+	})
+	bevRun(t, b)
+	bevRun(t, b)
+
+	b, bev = viewCallback(t, []byte("frozen"), false, func(bev *libevent.BufferEvent, _ *net.TCPConn) {
+		in := bev.Input()
+		bevCheck(t, "Drain", in.Drain(1), syscall.EPERM)
+		_, err := in.Read(make([]byte, 1))
+		bevCheck(t, "Read", err, syscall.EPERM)
+	})
+	bevCheck(t, "Freeze", bev.Input().Freeze(true), nil)
+	bevRun(t, b)
+	bevCheck(t, "Unfreeze", bev.Input().Unfreeze(true), nil)
+	if got := string(bev.Input().Bytes()); got != "frozen" {
+		t.Errorf("%q is left", got)
+	}
+}
+
+// One of a pair has no view: its partner writes into the input.
+func TestViewOfAPair(t *testing.T) {
+	b := bevBase(t)
+	first, second, err := b.NewBufferEventPair(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bev := range []*libevent.BufferEvent{first, second} {
+		got := ""
+		bev.SetCallbacks(func(bev *libevent.BufferEvent) {
+			in := bev.Input()
+			if string(in.Peek()) != "some" {
+				return // called once more, for what has come meanwhile
+			}
+			if _, err := bev.Partner().WriteString(" more"); err != nil {
+				t.Error(err)
+			}
+			if n := in.Len(); n != len("some more") {
+				t.Errorf("%d bytes", n)
+			}
+			got = string(bevRead(t, bev))
+		}, nil, nil)
+		bevCheck(t, "Enable", bev.Enable(libevent.EV_READ), nil)
+		if _, err := bev.Partner().WriteString("some"); err != nil {
+			t.Fatal(err)
+		}
+		bevRun(t, b)
+		if got != "some more" {
+			t.Errorf("%q", got)
+		}
+	}
+}
+
 // A panic, a Close and a nested callback find and leave the input as it is.
 func TestViewEndsWithItsCallback(t *testing.T) {
 	b, bev := viewCallback(t, []byte("abcdef"), false, func(bev *libevent.BufferEvent, _ *net.TCPConn) {
