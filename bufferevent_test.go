@@ -283,6 +283,19 @@ func TestBufferEventTransfer(t *testing.T) {
 	}
 }
 
+// What a pair is told it knows also without callbacks.
+func TestBufferEventPairWithoutCallbacks(t *testing.T) {
+	b := bevBase(t)
+	first, second := bevTwo(t, b, true, 0)
+	for _, bev := range []*libevent.BufferEvent{first, second} {
+		bevCheck(t, "Enable", bev.Enable(libevent.EV_READ), nil)
+		bevCheck(t, "Flush", bev.Partner().Flush(libevent.EV_WRITE, libevent.BEV_FINISHED), nil)
+		bevRun(t, b)
+		_, err := bev.Read(make([]byte, 1))
+		bevCheck(t, "Read", err, io.EOF)
+	}
+}
+
 // Finishing a pair tells the partner, the direction seen from there.
 //
 // Upstream: bufferevent/bufferevent_pair_flush
@@ -1281,6 +1294,99 @@ func TestBufferEventSetFD(t *testing.T) {
 	}
 }
 
+// A descriptor does not block when the BufferEvent owns it; somebody else's stays as it is.
+func TestBufferEventOwnDoesNotBlock(t *testing.T) {
+	needsBlocking(t)
+	b := bevBase(t)
+	for _, options := range []libevent.BufferEventOptions{0, bevOwn} {
+		fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bevNew(t, b, fds[0], options)
+		bevCheck(t, "SetFD", bevNew(t, b, -1, options).SetFD(fds[1]), nil)
+		for i, fd := range fds {
+			if own := options&bevOwn != 0; (fcntl(t, fd, syscall.F_GETFL)&syscall.O_NONBLOCK != 0) != own {
+				t.Errorf("descriptor %d with options %v: non-blocking %v", i, options, !own)
+			}
+			if options&bevOwn == 0 {
+				defer syscall.Close(fd)
+			}
+		}
+	}
+}
+
+// Err and Read tell what has happened to the descriptor that there is, and what C was doing.
+func TestBufferEventErrBeginsAnew(t *testing.T) {
+	b := bevBase(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	bev := bevNew(t, b, -1, bevOwn)
+	read := func() error {
+		_, err := bev.Read(make([]byte, 1))
+		return err
+	}
+	const reading, writing = libevent.BEV_EVENT_READING, libevent.BEV_EVENT_WRITING
+	for _, tt := range []struct {
+		what  libevent.BufferEvents
+		op    string
+		errno error
+		read  error
+	}{
+		{libevent.BEV_EVENT_ERROR | reading, "evbuffer_read", syscall.EIO, syscall.EIO},
+		{libevent.BEV_EVENT_ERROR | writing, "evbuffer_write", syscall.EIO, syscall.EAGAIN},
+		{libevent.BEV_EVENT_ERROR, "bufferevent_socket_connect", syscall.EIO, syscall.EAGAIN},
+		{libevent.BEV_EVENT_TIMEOUT | reading, "bufferevent_set_timeouts", syscall.ETIMEDOUT, syscall.EAGAIN},
+		{libevent.BEV_EVENT_EOF | reading, "", nil, io.EOF},
+		{libevent.BEV_EVENT_EOF | writing, "", nil, syscall.EAGAIN},
+	} {
+		bevCheck(t, "TriggerEvent", bev.TriggerEvent(tt.what, 0), nil)
+		if tt.op != "" {
+			wrapped(t, tt.op, bev.Err(), tt.errno)
+		} else {
+			bevCheck(t, "Err", bev.Err(), nil)
+		}
+		bevCheck(t, "Read after "+tt.what.String(), read(), tt.read)
+		bevCheck(t, "SetFD, and Err after that", errors.Join(bev.SetFD(-1), bev.Err()), nil)
+		bevCheck(t, "Read after SetFD", read(), syscall.EAGAIN)
+	}
+	bevCheck(t, "TriggerEvent", bev.TriggerEvent(libevent.BEV_EVENT_ERROR|reading, 0), nil)
+	bevCheck(t, "Connect", bev.Connect(netip.MustParseAddrPort(ln.Addr().String())), nil)
+	bevCheck(t, "Err after Connect", bev.Err(), nil)
+	bevCheck(t, "Read after Connect", read(), syscall.EAGAIN)
+}
+
+// ReadBuffer reads, also what is eager to write, and into a buffer with chunks that no input
+// could take.
+func TestBufferEventReadBuffer(t *testing.T) {
+	for _, eager := range []bool{false, true} {
+		b := bevBase(t)
+		first, second := bevTwo(t, b, false, 0)
+		bevCheck(t, "SetEager", first.SetEager(eager), nil)
+		shared, dst := newBuffer(t), newBuffer(t)
+		for _, err := range []error{
+			shared.Prepend([]byte("shared ")), dst.AddBufferReference(shared),
+			first.Enable(libevent.EV_READ),
+		} {
+			bevCheck(t, "before", err, nil)
+		}
+		first.SetCallbacks(func(bev *libevent.BufferEvent) {
+			bevCheck(t, "ReadBuffer", bev.ReadBuffer(dst), nil)
+			bevCheck(t, "Disable", bev.Disable(libevent.EV_READ), nil)
+		}, nil, nil)
+		if _, err := second.WriteString("and read"); err != nil {
+			t.Fatal(err)
+		}
+		bevRun(t, b)
+		if got := string(dst.Bytes()); got != "shared and read" {
+			t.Errorf("eager %v: %q", eager, got)
+		}
+	}
+}
+
 func TestBufferEventPriority(t *testing.T) {
 	b, err := libevent.NewWithConfig(&libevent.Config{Priorities: 3})
 	if err != nil {
@@ -1465,7 +1571,9 @@ func TestBufferEventArguments(t *testing.T) {
 		"TriggerEvent unknown":    bev.TriggerEvent(0x100, 0),
 		"TriggerEvent options":    bev.TriggerEvent(libevent.BEV_EVENT_EOF, 1),
 		"Flush nothing":           bev.Flush(0, libevent.BEV_FLUSH),
+		"Flush EV_CLOSED":         bev.Flush(libevent.EV_CLOSED|libevent.EV_READ, libevent.BEV_FLUSH),
 		"Flush mode":              bev.Flush(libevent.EV_READ, 3),
+		"Flush mode below":        bev.Flush(libevent.EV_READ, -1),
 		"Lock":                    bev.Lock(),
 		"SetMaxSingleRead":        bev.SetMaxSingleRead(1 << 31),
 	} {
@@ -1605,6 +1713,13 @@ func TestBufferEventSetBaseRefuses(t *testing.T) {
 
 	pair, _ := bevTwo(t, from, true, 0)
 	bevCheck(t, "a pair", pair.SetBase(to), syscall.ENOTSUP)
+	bevCheck(t, "from a borrowed base", bevNew(t, borrowed, -1, 0).SetBase(from), syscall.ENOTSUP)
+	three, four := bevSockets(t)
+	defer syscall.Close(four)
+	stale := bevNew(t, from, three, 0)
+	bevCheck(t, "Disable", stale.Disable(bevRW), nil)
+	bevCheck(t, "close", syscall.Close(three), nil)
+	bevCheck(t, "a descriptor that is closed", stale.SetBase(to), syscall.EBADF)
 	bevCheck(t, "Close", bev.Close(), nil)
 	bevCheck(t, "after Close", bev.SetBase(to), libevent.ErrClosed)
 }

@@ -597,6 +597,39 @@ func TestEagerReadDisabled(t *testing.T) {
 	})
 }
 
+// A socket that somebody else has emptied, after it was found readable, is no failure.
+func TestEagerReadsNothing(t *testing.T) {
+	eagerly(t, func(t *testing.T) {
+		b := newBaseWith(t, &libevent.Config{Priorities: 2})
+		one, two := bevSockets(t)
+		defer syscall.Close(two)
+		bev := bevNew(t, b, one, bevOwn)
+		got := ""
+		bev.SetCallbacks(func(bev *libevent.BufferEvent) {
+			got += string(bevRead(t, bev))
+			bevCheck(t, "Disable", bev.Disable(libevent.EV_READ), nil)
+		}, nil, func(_ *libevent.BufferEvent, what libevent.BufferEvents) { t.Error("told", what) })
+		first, err := b.AddEvent(one, libevent.EV_READ, func(events) (events, time.Duration) {
+			got = drain(one) + " "
+			return libevent.LEAVE, 0
+		}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bevCheck(t, "SetPriority", errors.Join(first.SetPriority(0), bev.SetPriority(1)), nil)
+		bevCheck(t, "Enable", bev.Enable(libevent.EV_READ), nil)
+		send(t, two, "elsewhere")
+		for range 2 {
+			bevCheck(t, "Loop", b.Loop(libevent.EVLOOP_ONCE|libevent.EVLOOP_NONBLOCK), nil)
+		}
+		send(t, two, "here")
+		bevRun(t, b)
+		if got != "elsewhere here" {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
 // A reset is told of as one, in whichever direction it is met first.
 func TestEagerReset(t *testing.T) {
 	for _, options := range bevOptions {
