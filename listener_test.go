@@ -1020,6 +1020,43 @@ func TestListenerChangedOffTheLoopDuringItsCallback(t *testing.T) {
 	}
 }
 
+// A listener that another goroutine has disabled accepts nothing until it is enabled again.
+func TestListenerDisabledOffTheLoop(t *testing.T) {
+	b := newBase(t)
+	stop := background(t, b)
+	accepted := make(chan struct{}, 1)
+	ln := listen(t, b, usual, func(_ *libevent.Listener, fd int, _ netip.AddrPort) {
+		_ = syscall.Close(fd)
+		accepted <- struct{}{}
+	})
+	pass := func() { wait(t, "the loop", onLoop(t, b, func() {})) }
+	for range 2 {
+		if err := ln.Disable(); err != nil {
+			t.Fatal(err)
+		}
+		pass()
+		conn := dial(t, ln)
+		for range 3 { // each looks for connections first
+			pass()
+		}
+		select {
+		case <-accepted:
+			t.Error("a connection was accepted")
+			continue
+		default:
+		}
+		if err := ln.Enable(); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, "a connection", accepted)
+		_ = conn.Close()
+	}
+	if err := ln.Close(); err != nil {
+		t.Error(err)
+	}
+	stop()
+}
+
 func TestListenerUsedFromManyGoroutines(t *testing.T) {
 	b := newBase(t)
 	before := openFiles(t)
