@@ -216,6 +216,44 @@ func TestLogCountsWhatItHasToDrop(t *testing.T) {
 	}
 }
 
+// What was dropped is told where it is missing, once.
+func TestLogTellsWhereItHadToDrop(t *testing.T) {
+	entered, goOn := make(chan struct{}), make(chan struct{})
+	handled := 0
+	r := &recorder{hook: func(slog.Record) {
+		if handled++; handled <= 2 {
+			entered <- struct{}{}
+			<-goOn
+		}
+	}}
+	record(t, r)
+	grumble := grumbler(t)
+	grumble()
+	wait(t, "the handler", entered)
+	const kept, lost = 256, 3
+	for range kept + lost {
+		grumble()
+	}
+	goOn <- struct{}{}
+	wait(t, "the handler", entered)
+	grumble() // for this there is room again
+	close(goOn)
+	libevent.FlushLog()
+	all := r.all()
+	if len(all) != 1+kept+2 {
+		t.Fatalf("%d records, want %d", len(all), 1+kept+2)
+	}
+	for i, record := range all {
+		want := "<nil>"
+		if i == 1+kept {
+			want = "3"
+		}
+		if got := attr(record, "lost").String(); got != want {
+			t.Errorf("record %d has lost=%s, want %s", i, got, want)
+		}
+	}
+}
+
 func TestLogStaysInOrder(t *testing.T) {
 	r := &recorder{level: slog.LevelDebug}
 	record(t, r)
@@ -343,10 +381,19 @@ func init() {
 	children["debug mode"] = childDebugMode
 }
 
+// childLogsToStderr makes two bases, of which libevent tells, and has a logger for the first.
 func childLogsToStderr() int {
 	_ = os.Setenv("EVENT_SHOW_METHOD", "1")
-	if err := libevent.SetLogger(slog.New(&recorder{})); err != nil {
+	r := new(recorder)
+	if err := libevent.SetLogger(slog.New(r)); err != nil {
 		panic(err)
+	}
+	if _, err := libevent.New(); err != nil {
+		panic(err)
+	}
+	libevent.FlushLog()
+	if len(r.all()) != 1 {
+		panic("the logger was told nothing")
 	}
 	if err := libevent.SetLogger(nil); err != nil {
 		panic(err)
@@ -376,10 +423,24 @@ func childFatal(logger bool) int {
 		panic(err)
 	}
 	if logger {
-		never := make(chan struct{})
-		if err := libevent.SetLogger(slog.New(&recorder{hook: func(slog.Record) { <-never }})); err != nil {
+		_ = os.Setenv("EVENT_SHOW_METHOD", "1")
+		entered, never := make(chan struct{}), make(chan struct{})
+		if err := libevent.SetLogger(slog.New(&recorder{hook: func(slog.Record) {
+			close(entered)
+			<-never
+		}})); err != nil {
 			panic(err)
 		}
+		// The handler does not come back from the first message, so the second one waits.
+		for i := range 2 {
+			if _, err := libevent.New(); err != nil {
+				panic(err)
+			}
+			if i == 0 {
+				<-entered
+			}
+		}
+		_ = os.Unsetenv("EVENT_SHOW_METHOD")
 	}
 	r, _, err := os.Pipe()
 	if err != nil {
@@ -411,6 +472,14 @@ func TestFatalErrorShowsWhatHappenedAndWhere(t *testing.T) {
 				if !strings.Contains(string(out), want) {
 					t.Errorf("no %q in the output:\n%s", want, out)
 				}
+			}
+			_, last, _ := strings.Cut(string(out), "cannot return: ")
+			if line, _, _ := strings.Cut(last, "\n"); !strings.Contains(line, "O_NONBLOCK") {
+				t.Errorf("the error is %q", line)
+			}
+			waiting := strings.Count(string(out), "libevent using: ")
+			if want := strings.Count(name, "logger"); waiting != want {
+				t.Errorf("%d of the messages that waited, want %d:\n%s", waiting, want, out)
 			}
 		})
 	}
