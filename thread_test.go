@@ -6,6 +6,7 @@ import (
 	"math/rand"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-libevent/libevent"
+	"github.com/go-libevent/libevent/internal/ctest"
 )
 
 // longVariable makes tests repeat as often as they would like.
@@ -422,6 +424,48 @@ func TestRunNeverStopsTheNextLoop(t *testing.T) {
 	}
 }
 
+// lateContext ends when it is asked for its error after the loop has ended.
+type lateContext struct {
+	context.Context
+	end   func()
+	ended *bool
+}
+
+func (c lateContext) Err() error {
+	if *c.ended {
+		c.end()
+	}
+	return c.Context.Err()
+}
+
+// A context that ends when the loop just has, by itself, leaves the next one alone.
+func TestRunTakesItsStopBack(t *testing.T) {
+	b := newBase(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := false
+	for round := range 2 {
+		calls := 0
+		if _, err := b.AddTimer(0, func(events) (events, time.Duration) {
+			calls++
+			ended = round == 0
+			return libevent.LEAVE, 0
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if round == 0 {
+			if err := b.Run(lateContext{ctx, cancel, &ended}); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		} else {
+			dispatch(t, b)
+		}
+		if calls != 1 || (round == 1 && b.GotBreak()) {
+			t.Errorf("round %d: %d calls, break %v", round, calls, b.GotBreak())
+		}
+	}
+}
+
 func TestRunFollowsItsContext(t *testing.T) {
 	b := newBase(t)
 	if _, err := b.AddTimer(faraway, keep); err != nil {
@@ -676,9 +720,19 @@ func TestLockDebugging(t *testing.T) {
 	}
 }
 
+// C code that gives a lock back which it has not got ends the process.
+func TestLockDebuggingFindsMisuse(t *testing.T) {
+	out, err := child("lock that nobody holds").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "fatal error, from which it cannot return") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // What makes or takes a lock before there is a base comes too late as well.
 func TestLockDebuggingComesFirst(t *testing.T) {
-	for _, name := range []string{"lock of a buffer", "lock of the random generator"} {
+	for _, name := range []string{
+		"lock of a buffer", "lock of the random generator", "lock for random bytes", "lock of a base by Config",
+	} {
 		if out, err := child(name).CombinedOutput(); err != nil || len(out) != 0 {
 			t.Errorf("%s: %v: %s", name, err, out)
 		}
@@ -694,6 +748,26 @@ func init() {
 		return tooLate(buf.EnableLocking())
 	}
 	children["lock of the random generator"] = func() int { return tooLate(libevent.SecureRNGInit()) }
+	children["lock for random bytes"] = func() int { return tooLate(libevent.SecureRNGGetBytes(make([]byte, 8))) }
+	children["lock of a base by Config"] = func() int {
+		b, err := libevent.NewWithConfig(&libevent.Config{CPUs: 1})
+		if err != nil {
+			panic(err)
+		}
+		defer b.Close()
+		if libevent.EnableDebugMode() == nil {
+			return 1
+		}
+		return tooLate(nil)
+	}
+	children["lock that nobody holds"] = func() int {
+		buf, err := libevent.NewBuffer()
+		if err := errors.Join(err, libevent.EnableLockDebugging(), buf.EnableLocking()); err != nil {
+			panic(err)
+		}
+		ctest.Unlock(buf.Pointer())
+		return 0
+	}
 }
 
 // tooLate returns 0 if locks can no longer be watched, after what has returned err.

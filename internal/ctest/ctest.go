@@ -111,6 +111,7 @@ on_drain(evutil_socket_t fd, short what, void *arg)
 }
 
 static void drain(void *buf) { evbuffer_drain(buf, (size_t)-1); }
+static void unlock(void *buf) { evbuffer_unlock(buf); }
 
 static int
 drain_in_loop(void *base, void *buf)
@@ -211,6 +212,9 @@ func FailAllocation(n int64) (left int64) {
 
 // Drain empties a struct evbuffer *, as C code does.
 func Drain(buf unsafe.Pointer) { C.drain(buf) }
+
+// Unlock gives back the lock of a struct evbuffer *, as C code does.
+func Unlock(buf unsafe.Pointer) { C.unlock(buf) }
 
 // DrainInLoop makes the loop of a struct event_base * empty a struct evbuffer *, and
 // reports whether it could.
