@@ -184,6 +184,11 @@ free_bev(struct bev *b)
 	begin();
 	/* Else libevent would start the timeouts of a filter freed in its callback. */
 	bufferevent_set_timeouts(b->bev, NULL, NULL);
+	/* A socket that is lent is not waited for any more, even if b stays for a callback. */
+	if (underlying == NULL && !(b->options & BEV_OPT_CLOSE_ON_FREE)) {
+		event_del(&b->bev->ev_read);
+		event_del(&b->bev->ev_write);
+	}
 	if (changing > 0 && calls > 1) {
 		b->doomed = doomed;
 		doomed = b;
@@ -610,12 +615,13 @@ do_drain(struct bev *b, bool output)
 	SAY("drain", id(b), output, n, err);
 }
 
-/* Adds what a reader gives, until it ends or fails. */
+/* Adds what a reader gives, in memory of its own, until it ends or fails. */
 static void
 do_read_from(struct bev *b)
 {
 	struct evbuffer_iovec room;
 	struct evbuffer *output;
+	uint8_t own[4096];
 	int64_t total = 0;
 	unsigned how = 2;
 	size_t n;
@@ -623,15 +629,14 @@ do_read_from(struct bev *b)
 
 	while (err == 0 && how >= 2 && !over() && !b->closed) {
 		output = buffer(b, true);
-		evbuffer_reserve_space(output, 4096, &room, 1);
+		evbuffer_reserve_space(output, sizeof(own), &room, 1);
 		n = golibevent_diff_size();
 		how = next() % 4;
-		if (n < room.iov_len)
-			room.iov_len = n;
-		n = room.iov_len;
-		golibevent_diff_fill(room.iov_base, n, n);
+		if (n > sizeof(own))
+			n = sizeof(own);
+		golibevent_diff_fill(own, n, n);
 		begin();
-		err = evbuffer_commit_space(output, &room, 1) == -1 ? EPERM : 0;
+		err = n > 0 && evbuffer_add(output, own, n) == -1 ? EPERM : 0;
 		end();
 		total += err == 0 ? n : 0;
 	}
@@ -666,6 +671,8 @@ do_write_to(struct bev *b)
 			break;
 		evbuffer_ptr_set(input, &start, 0, EVBUFFER_PTR_SET);
 		evbuffer_peek(input, 1, &start, &chunk, 1);
+		if (chunk.iov_len > 32768)	/* a copy */
+			chunk.iov_len = 32768;
 		SAY("chunk", chunk.iov_len, golibevent_diff_sum(chunk.iov_base, chunk.iov_len));
 		n = golibevent_diff_size();
 		how = next() % 4;
