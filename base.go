@@ -55,7 +55,7 @@ type Base struct {
 	running atomic.Bool
 	broken  atomic.Bool
 
-	// Counts callbacks that run inside a method, in no loop.
+	// Counts callbacks and cleanups that run inside a method, in no loop.
 	inline atomic.Int32
 
 	features Features
@@ -128,9 +128,10 @@ func (b *Base) leave() { b.life.Leave() }
 // come; functions that Post has queued are dropped. Cleanups of Buffer.AddReference whose
 // bytes are still there run, and so do functions of Event.Finalize.
 //
-// It returns ErrRunning while a loop or a callback runs on the base, and, for any base,
-// from the callback of a Buffer or a callback that runs inside a method; ErrBroken after
-// a Goexit in a callback; and nil when the base was closed before.
+// It returns ErrRunning while a loop or a callback runs on the base, or a cleanup inside a
+// method of one of its BufferEvents, and, for any base, from the callback of a Buffer or a
+// callback that runs inside a method; ErrBroken after a Goexit in a callback; and nil when
+// the base was closed before.
 //
 // For a base of BaseFromPointer it frees everything but the C base. There it may be
 // called while C runs the loop, also from a callback, unless another goroutine is in Del

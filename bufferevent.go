@@ -534,7 +534,7 @@ func (bev *BufferEvent) Enable(events Events) error {
 	}
 	defer bev.leave()
 	r, err := C.golibevent_bufferevent_enable(bev.c, C.short(events))
-	return finish(r, op, err)
+	return bev.finish(r, op, err)
 }
 
 // Disable stops reading with EV_READ and writing with EV_WRITE. Other events are EINVAL.
@@ -551,7 +551,7 @@ func (bev *BufferEvent) Disable(events Events) error {
 	}
 	defer bev.leave()
 	r, err := C.golibevent_bufferevent_disable(bev.c, C.short(events))
-	return finish(r, op, err)
+	return bev.finish(r, op, err)
 }
 
 // Enabled returns which of EV_READ and EV_WRITE are enabled, 0 after Close.
@@ -585,7 +585,7 @@ func (bev *BufferEvent) SetWatermark(events Events, low, high int) error {
 	}
 	defer bev.leave()
 	r, err := C.golibevent_bufferevent_setwatermark(bev.c, C.short(events), C.size_t(low), C.size_t(high))
-	return finish(r, op, err)
+	return bev.finish(r, op, err)
 }
 
 // Watermark returns the watermarks of the input or the output: events is EV_READ or
@@ -678,7 +678,7 @@ func (bev *BufferEvent) Read(p []byte) (int, error) {
 	}
 	// C counts what it has moved in an int.
 	r := C.golibevent_bufferevent_read(bev.c, cBytes(p), C.size_t(min(len(p), maxInt32)))
-	if err := finish(r, op, syscall.EPERM); err != nil {
+	if err := bev.finish(r, op, syscall.EPERM); err != nil {
 		return 0, err
 	}
 	if r.rc > 0 {
@@ -732,7 +732,7 @@ func (bev *BufferEvent) write(p *byte, n int) (int, error) {
 		return sent + more, err
 	}
 	r := C.golibevent_bufferevent_write(bev.c, (*C.uint8_t)(p), C.size_t(n))
-	if err := finish(r, op, syscall.ENOMEM); err != nil {
+	if err := bev.finish(r, op, syscall.ENOMEM); err != nil {
 		return 0, err
 	}
 	return n, nil
@@ -769,7 +769,7 @@ func (bev *BufferEvent) sent(op string, sent *C.struct_golibevent_sent, err erro
 	if sent.err != 0 {
 		bev.refusal.Store(uint32(sent.err))
 	}
-	return finish(sent.r, op, err)
+	return bev.finish(sent.r, op, err)
 }
 
 // ReadBuffer moves all of the input to the end of dst, without copying. It returns
@@ -803,6 +803,10 @@ func (bev *BufferEvent) move(op string, other, own *Buffer, write bool) error {
 			return err
 		}
 		defer other.owner.leave()
+		if b := other.owner.Base(); b != bev.Base() { // as finish does with that
+			b.inline.Add(1)
+			defer b.inline.Add(-1)
+		}
 	}
 	if err := other.enter(op); err != nil {
 		return err
@@ -825,7 +829,7 @@ func (bev *BufferEvent) move(op string, other, own *Buffer, write bool) error {
 		r, err = C.golibevent_bufferevent_read_buffer(bev.c, other.c)
 	}
 	other.seeTo(r.rc, err)
-	return finish(r, op, syscall.EPERM)
+	return bev.finish(r, op, syscall.EPERM)
 }
 
 // Connect connects to a TCP address. It uses the descriptor of the BufferEvent or, if
@@ -900,7 +904,7 @@ func (bev *BufferEvent) connect(op string, family int, sa *sockaddr) error {
 	if r.rc == -1 && made {
 		_ = syscall.Close(fd)
 	}
-	return finish(r, op, err)
+	return bev.finish(r, op, err)
 }
 
 // FD returns the descriptor, of a filter that of what is underneath; or -1 when there is
@@ -962,7 +966,7 @@ func (bev *BufferEvent) changeFD(op string, fd int, change func(C.int) (C.struct
 	}
 	bev.forget()
 	r, err := change(C.int(fd))
-	return finish(r, op, err)
+	return bev.finish(r, op, err)
 }
 
 // SetBase moves the BufferEvent to another base, which then owns it. Nothing may happen
@@ -1046,7 +1050,7 @@ func (bev *BufferEvent) Trigger(events Events, options TriggerOptions) error {
 		bev.told.Store(false)
 	}
 	r := C.golibevent_bufferevent_trigger(bev.c, C.short(events), C.int(options))
-	return finish(r, op, nil)
+	return bev.finish(r, op, nil)
 }
 
 // TriggerEvent calls the event callback with what, at once or later as Trigger does.
@@ -1065,7 +1069,7 @@ func (bev *BufferEvent) TriggerEvent(what BufferEvents, options TriggerOptions) 
 	}
 	defer bev.leave()
 	r := C.golibevent_bufferevent_trigger_event(bev.c, C.short(what), C.int(options))
-	return finish(r, op, nil)
+	return bev.finish(r, op, nil)
 }
 
 // Flush moves data between a pair whatever the watermarks say, unless mode is
@@ -1090,7 +1094,7 @@ func (bev *BufferEvent) Flush(events Events, mode FlushMode) error {
 	}
 	defer bev.leave()
 	r := C.golibevent_bufferevent_flush(bev.c, C.short(events), C.int(mode))
-	return finish(r, op, syscall.ENOTCONN)
+	return bev.finish(r, op, syscall.ENOTCONN)
 }
 
 // SetPriority sets the priority of the socket's events and of deferred callbacks: 0 runs
@@ -1262,14 +1266,22 @@ func (bev *BufferEvent) Unlock() error {
 
 // finish ends a call into C in which callbacks may have run: it panics as one of them
 // did, or returns the failure of op, whose reason is err.
-func finish(r C.struct_golibevent_result, op string, err error) error {
+func (bev *BufferEvent) finish(r C.struct_golibevent_result, op string, err error) error {
 	if r.panicked != 0 || r.released != nil {
-		endCall(r.released, r.panicked)
+		bev.endCall(r)
 	}
 	if r.rc == -1 {
 		return opError(op, err)
 	}
 	return nil
+}
+
+// endCall is endCall inside a method of bev: Close of its base would wait for that.
+func (bev *BufferEvent) endCall(r C.struct_golibevent_result) {
+	b := bev.Base()
+	b.inline.Add(1)
+	defer b.inline.Add(-1)
+	endCall(r.released, r.panicked)
 }
 
 // outcome is an event of a BufferEvent, with the errno that came with it.

@@ -2170,6 +2170,40 @@ func ExampleBufferEvent() {
 	// server: BEV_EVENT_READING|BEV_EVENT_EOF
 }
 
+// A cleanup runs while the method that has brought it about is inside its BufferEvents, for
+// which Close of their bases waits.
+func TestCleanupInsideMethodLeavesBases(t *testing.T) {
+	pair := func(b *libevent.Base) (from, to *libevent.BufferEvent) {
+		from, to, err := b.NewBufferEventPair(0)
+		must(t, errors.Join(err, from.Enable(libevent.EV_WRITE), to.Enable(libevent.EV_READ)))
+		return from, to
+	}
+	one, other := newBase(t), newBase(t)
+	from, to := pair(one)
+	second, last := pair(other)
+	var errs []error
+	must(t, from.Output().AddReference([]byte("text"), func() {
+		errs = append(errs, one.Close(), other.Close())
+	}))
+	callback, err := last.Input().AddCallback(func(buf *libevent.Buffer, _ libevent.BufferCallbackInfo) {
+		_ = buf.Drain(buf.Len())
+	})
+	must(t, err)
+	must(t, second.WriteBuffer(to.Input())) // comes to last
+	callback.Remove()
+	if len(errs) != 2 || !errors.Is(errs[0], libevent.ErrRunning) || !errors.Is(errs[1], libevent.ErrRunning) {
+		t.Errorf("Close in a cleanup inside WriteBuffer: %v", errs)
+	}
+	must(t, from.Output().AddReference([]byte("text"), func() { errs = []error{one.Close()} }))
+	if n, err := to.Read(make([]byte, 9)); n != 4 || err != nil {
+		t.Errorf("Read: %d, %v", n, err)
+	}
+	if len(errs) != 1 || !errors.Is(errs[0], libevent.ErrRunning) {
+		t.Errorf("Close in a cleanup inside Read: %v", errs)
+	}
+	must(t, errors.Join(from.Close(), to.Close(), second.Close(), last.Close(), one.Close(), other.Close()))
+}
+
 func ExampleBase_NewBufferEventPair() {
 	base, err := libevent.New()
 	if err != nil {

@@ -98,7 +98,7 @@ func (bev *BufferEvent) NewFilter(input, output Filter, options BufferEventOptio
 		bev.more().above.Store(nil)
 		top.abandon()
 		bev.setCallbacks()
-		endCall(made.r.released, made.r.panicked)
+		bev.endCall(made.r)
 		return nil, opError(op, syscall.ENOMEM)
 	}
 	top.adopt(made.bev)
@@ -106,7 +106,7 @@ func (bev *BufferEvent) NewFilter(input, output Filter, options BufferEventOptio
 	if closed || made.r.panicked != 0 {
 		_ = top.Close()
 	}
-	endCall(made.r.released, made.r.panicked)
+	bev.endCall(made.r)
 	if closed {
 		return nil, &Error{op, ErrClosed}
 	}
