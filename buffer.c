@@ -646,6 +646,11 @@ golibevent_file_segment_new(int file, int64_t offset, int64_t *length, unsigned 
 	}
 	if (*length < 0)
 		*length = st.st_size - offset;
+	/* libevent would cut off what a size of 32 bits has no room for. */
+	if ((flags & EVBUF_FS_DISABLE_SENDFILE) && (int64_t)(size_t)*length != *length) {
+		errno = ENOMEM;
+		return NULL;
+	}
 	/* No memory of length 0 can be had; nor is it needed. */
 	if (*length == 0)
 		flags &= ~EVBUF_FS_DISABLE_SENDFILE;

@@ -995,6 +995,18 @@ golibevent_bufferevent_priority_set(struct bufferevent *bev, int priority)
 	return rc;
 }
 
+/* Waits for a change of the socket, in the midst of which it is another one. */
+int
+golibevent_bufferevent_get_priority(struct bufferevent *bev)
+{
+	int priority;
+
+	bufferevent_lock(bev);
+	priority = bufferevent_get_priority(bev);
+	bufferevent_unlock(bev);
+	return priority;
+}
+
 /* Locks bev and returns the caller's thread. */
 uintptr_t
 golibevent_bufferevent_lock(struct bufferevent *bev)

@@ -12,7 +12,7 @@ package libevent
 #cgo nocallback golibevent_bufferevent_base_set
 #cgo nocallback golibevent_bufferevent_unstick
 #cgo nocallback bufferevent_get_enabled
-#cgo nocallback bufferevent_get_priority
+#cgo nocallback golibevent_bufferevent_get_priority
 #cgo nocallback bufferevent_getfd
 #cgo noescape bufferevent_getwatermark
 #cgo nocallback bufferevent_getwatermark
@@ -353,8 +353,9 @@ func (bev *BufferEvent) closed() bool { return bev.life.Closed() }
 // Close frees the BufferEvent with its buffers and what they hold: output that has not
 // been written is lost. A callback that is running is not interrupted, and no other
 // comes. With BEV_OPT_CLOSE_ON_FREE the loop's next pass closes the socket; when no loop
-// runs any more Base.Close does. A filter on top of it is closed first. The second Close
-// does nothing.
+// runs any more Base.Close does. A socket without that is the caller's when Close returns,
+// or when the methods have in which other goroutines are. A filter on top of it is closed
+// first. The second Close does nothing.
 //
 // It may be called in the BufferEvent's own callbacks. With BEV_OPT_THREADSAFE it is
 // safe from any goroutine.
@@ -1130,7 +1131,7 @@ func (bev *BufferEvent) Priority() int {
 		return 0
 	}
 	defer bev.leave()
-	return int(C.bufferevent_get_priority(bev.c))
+	return int(C.golibevent_bufferevent_get_priority(bev.c))
 }
 
 // SetMaxSingleRead sets how many bytes at most are read at one time, after which other

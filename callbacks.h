@@ -292,6 +292,7 @@ struct golibevent_result golibevent_bufferevent_trigger_event(struct bufferevent
 struct golibevent_result golibevent_bufferevent_flush(struct bufferevent *, short events,
     int mode);
 int golibevent_bufferevent_priority_set(struct bufferevent *, int priority);
+int golibevent_bufferevent_get_priority(struct bufferevent *);
 void golibevent_bufferevent_see_to(struct bufferevent *, short directions);
 bool golibevent_bufferevent_has_high(const struct bufferevent *);
 uintptr_t golibevent_bufferevent_lock(struct bufferevent *);

@@ -208,8 +208,11 @@ func (buf *Buffer) addFileSegment(op string, seg *FileSegment, offset, length in
 	if length == -1 {
 		length = seg.length - offset
 	}
-	if length == 0 {
+	switch {
+	case length == 0:
 		return nil
+	case int64(int(length)) != length:
+		return opError(op, syscall.EOVERFLOW)
 	}
 	drains := buf.has(bufferDrains)
 	if seg.inFile && !drains {
