@@ -183,7 +183,7 @@ func TestViewEndsWithPointer(t *testing.T) {
 
 // Once C code has the evbuffer, or its start is frozen, no later callback has a view either.
 func TestViewEndsForGood(t *testing.T) {
-	b, bev := viewCallback(t, []byte("headers"), false, func(bev *libevent.BufferEvent, conn *net.TCPConn) {
+	b, _ := viewCallback(t, []byte("headers"), false, func(bev *libevent.BufferEvent, conn *net.TCPConn) {
 		in := bev.Input()
 		p := in.Pointer()
 		bev.SetCallbacks(func(bev *libevent.BufferEvent) {
@@ -200,7 +200,7 @@ func TestViewEndsForGood(t *testing.T) {
 	bevRun(t, b)
 	bevRun(t, b)
 
-	b, bev = viewCallback(t, []byte("frozen"), false, func(bev *libevent.BufferEvent, _ *net.TCPConn) {
+	b, bev := viewCallback(t, []byte("frozen"), false, func(bev *libevent.BufferEvent, _ *net.TCPConn) {
 		in := bev.Input()
 		bevCheck(t, "Drain", in.Drain(1), syscall.EPERM)
 		_, err := in.Read(make([]byte, 1))
