@@ -1,6 +1,6 @@
 #!/bin/sh
 # Run a program of this repository in a virtual machine, where limits can be raised that
-# cannot be raised where this one runs. It needs Debian or Ubuntu, for a kernel.
+# cannot be raised where this one runs. It needs Debian on amd64, for a kernel.
 #
 #	tools/vm.sh package [argument ...]
 #

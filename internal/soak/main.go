@@ -5,7 +5,8 @@
 //	go run ./internal/soak -connections 1000 -churn 10000 -duration 10s
 //
 // A connection takes a descriptor of this process, and one of a child that is the other
-// end. Where RLIMIT_NOFILE cannot be raised as far there are fewer, and it says so.
+// end. Where RLIMIT_NOFILE cannot be raised as far there are fewer, and it says so; in the
+// virtual machine of tools/vm.sh it can be.
 package main
 
 import (
