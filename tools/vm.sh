@@ -63,6 +63,6 @@ chmod +x "$image/init"
 qemu-system-x86_64 -accel "${ACCEL:-tcg}" -cpu max -smp "${CPUS:-2}" -m "${MEMORY:-4G}" \
 	-nographic -no-reboot -nic none -kernel "$root/bin/vm/vmlinuz" -initrd "$image.img" \
 	-append 'console=ttyS0 quiet panic=-1' </dev/null |
-	sed -u 's/\r$//' | tee "$image.log" | sed -u '1,/^vm: begin/d; /^vm: exit status/,$d'
+	sed -u 's/\r$//' | tee "$image.log" | sed -u '1,/vm: begin/d; /^vm: exit status/,$d'
 status=$(sed -n 's/^vm: exit status //p' "$image.log")
 exit "${status:-1}"
