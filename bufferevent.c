@@ -282,8 +282,8 @@ golibevent_bufferevent_free(struct bufferevent *bev, struct golibevent_limits *l
 	golibevent_bufferevent_unlimit(bev, limits);
 	if (lent) {
 		bufferevent_lock(bev);
-		event_del(&bev->ev_read);
-		event_del(&bev->ev_write);
+		bufferevent_disable(bev, EV_READ | EV_WRITE);
+		event_del(&bev->ev_write);	/* a connect */
 		bufferevent_unlock(bev);
 	}
 	/* A filter that is freed in its callback is gone on with, and libevent would start

@@ -341,7 +341,7 @@ func (bev *BufferEvent) free() {
 	bev.input.unwatch()
 	bev.output.unwatch()
 	bev.Base().children.Remove(&bev.node)
-	defer endCall(r.released, r.panicked)
+	defer bev.endCall(r)
 	if f := bev.filter(); f != nil {
 		f.uncover() // which may panic too
 	}
@@ -354,8 +354,9 @@ func (bev *BufferEvent) closed() bool { return bev.life.Closed() }
 // been written is lost. A callback that is running is not interrupted, and no other
 // comes. With BEV_OPT_CLOSE_ON_FREE the loop's next pass closes the socket; when no loop
 // runs any more Base.Close does. A socket without that is the caller's when Close returns,
-// or when the methods have in which other goroutines are. A filter on top of it is closed
-// first. The second Close does nothing.
+// or when the methods have in which other goroutines are; but a loop on another goroutine
+// that is about to read or write may do so once more: let that loop close it, by Post. A
+// filter on top of it is closed first. The second Close does nothing.
 //
 // It may be called in the BufferEvent's own callbacks. With BEV_OPT_THREADSAFE it is
 // safe from any goroutine.

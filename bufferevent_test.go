@@ -2522,6 +2522,28 @@ func TestBufferEventNumberUsedAgain(t *testing.T) {
 	}
 }
 
+// One that is closed when it has connected writes nothing to what uses the number next.
+func TestBufferEventClosedWhenConnected(t *testing.T) {
+	b := bevBase(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer ln.Close()
+	fd := tcpSocket(t)
+	bev := bevNew(t, b, fd, 0)
+	var peer int
+	bev.SetCallbacks(nil, nil, func(bev *libevent.BufferEvent, _ libevent.BufferEvents) {
+		bevCheck(t, "Close", bev.Close(), nil)
+		peer = useAgain(t, fd)
+	})
+	_, err = bev.Write([]byte("for the one that accepts"))
+	must(t, errors.Join(err, bev.Connect(ln.Addr().(*net.TCPAddr).AddrPort())))
+	dispatch(t, b)
+	defer syscall.Close(peer)
+	if got := drain(peer); got != "" {
+		t.Errorf("%q was written", got)
+	}
+}
+
 // Callbacks that are set while another goroutine sets something else are there afterwards.
 func TestSetCallbacksAmongOthers(t *testing.T) {
 	b := bevBase(t)

@@ -205,9 +205,8 @@ func (b *Base) newEvent(fd int, interest Events, fn EventCallback, us C.int64_t,
 	}
 	if ev.c == nil {
 		ev.life.Close()
-		ev.life.Leave()
 		events.Delete(ev.handle)
-		ev.base.children.Remove(&ev.node)
+		ev.leave()
 		return nil, opError(op, err)
 	}
 	ev.flags.Or(isMade)
@@ -256,7 +255,9 @@ func (ev *Event) leave() {
 
 // free frees the event's C part when it is closed and no call is inside.
 func (ev *Event) free() {
-	C.golibevent_event_free(ev.c)
+	if ev.c != nil { // newEvent has made it
+		C.golibevent_event_free(ev.c)
+	}
 	if ev.flags.Load()&isWaited != 0 {
 		if fn := ev.base.takeWaiting(ev); fn != nil {
 			ev.base.end(fn)

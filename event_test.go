@@ -2055,6 +2055,28 @@ func TestNumberUsedAgainAmongCalls(t *testing.T) {
 	})
 }
 
+// An event that the base closes before it turns out that it cannot be made.
+func TestAddEventFailsBesideClose(t *testing.T) {
+	for range rounds(10_000) {
+		b := newBase(t)
+		var adding sync.WaitGroup
+		for range 4 {
+			adding.Add(1)
+			go func() {
+				defer adding.Done()
+				for range 50 {
+					if _, err := b.AddEvent(900_000, libevent.EV_READ, keep, libevent.NoTimeout); err == nil {
+						t.Error("a descriptor that is not open was taken")
+					}
+				}
+			}()
+		}
+		runtime.Gosched()
+		must(t, b.Close())
+		adding.Wait()
+	}
+}
+
 // What Once calls can close the descriptor, though Once itself has not returned yet, and
 // the number be used again.
 func TestOnceAndNumberUsedAgain(t *testing.T) {

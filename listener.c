@@ -26,7 +26,10 @@ apply(struct golibevent_listener *w)
 		event_del(w->resume);
 		return evconnlistener_disable(w->lev);
 	}
-	return w->paused ? 0 : evconnlistener_enable(w->lev);
+	if (w->paused || evconnlistener_enable(w->lev) == -1)
+		return w->paused ? 0 : -1;
+	/* Closed since, by one who may not have met it enabled. */
+	return LOAD(&w->enabled) ? 0 : evconnlistener_disable(w->lev);
 }
 
 /* A listener that cannot be enabled says so where nobody can be told otherwise. */
@@ -244,6 +247,7 @@ golibevent_listener_pause(struct golibevent_listener *w)
 static void
 release(struct golibevent_listener *w)
 {
+	evconnlistener_disable(w->lev);	/* free waits for a callback that runs */
 	evconnlistener_free(w->lev);
 	w->lev = NULL;
 	event_free(w->resume);

@@ -206,7 +206,8 @@ func (ln *Listener) free() {
 // Close does nothing.
 //
 // It is safe from any goroutine. While the loop runs on another one, the socket is
-// closed in the loop's next pass.
+// closed in the loop's next pass. One without LEV_OPT_CLOSE_ON_FREE is the caller's when
+// Close returns, or when the methods have in which other goroutines are.
 //
 // Wraps: evconnlistener_free
 func (ln *Listener) Close() error {

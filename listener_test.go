@@ -698,6 +698,29 @@ func TestListenerNumberUsedAgain(t *testing.T) {
 	}
 }
 
+// So can one that is closed on the loop, in its own callback.
+func TestListenerNumberUsedAgainInCallback(t *testing.T) {
+	b := newBase(t)
+	var peer int
+	heard := false
+	ln := listen(t, b, libevent.LEV_OPT_REUSEABLE, func(ln *libevent.Listener, fd int, _ netip.AddrPort) {
+		must(t, errors.Join(syscall.Close(fd), ln.Close()))
+		peer = useAgain(t, ln.FD())
+		send(t, peer, "x")
+		_, err := b.AddEvent(ln.FD(), libevent.EV_READ, func(events) (events, time.Duration) {
+			heard = true
+			return libevent.LEAVE, 0
+		}, time.Minute)
+		must(t, err)
+	})
+	dial(t, ln)
+	dispatch(t, b)
+	must(t, syscall.Close(peer))
+	if !heard {
+		t.Error("what used the number next hears nothing")
+	}
+}
+
 // stopListening makes accept fail with EINVAL, and the socket readable, for good.
 func stopListening(t *testing.T, ln *libevent.Listener) {
 	t.Helper()

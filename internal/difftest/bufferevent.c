@@ -184,10 +184,10 @@ free_bev(struct bev *b)
 	begin();
 	/* Else libevent would start the timeouts of a filter freed in its callback. */
 	bufferevent_set_timeouts(b->bev, NULL, NULL);
-	/* A socket that is lent is not waited for any more, even if b stays for a callback. */
+	/* A socket that is lent is not used any more, even if b stays for a callback. */
 	if (underlying == NULL && !(b->options & BEV_OPT_CLOSE_ON_FREE)) {
-		event_del(&b->bev->ev_read);
-		event_del(&b->bev->ev_write);
+		bufferevent_disable(b->bev, DIRECTIONS);
+		event_del(&b->bev->ev_write);	/* a connect */
 	}
 	if (changing > 0 && calls > 1) {
 		b->doomed = doomed;
