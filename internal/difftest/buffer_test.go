@@ -18,7 +18,7 @@ type bufferMachine struct {
 	vec        [][]byte
 
 	depth     int // of callbacks
-	callbacks bufferCallbacks
+	callbacks []bufferCallback
 	deferred  *libevent.Buffer // whose callbacks run in the loop
 	base      *libevent.Base
 

@@ -23,50 +23,6 @@ type bufferCallback struct {
 	buf *libevent.Buffer
 }
 
-// bufferCallbacks are those that a program has added. One acts in the same way in all of
-// them.
-type bufferCallbacks struct {
-	list    []bufferCallback
-	running int // the innermost that runs, if any does
-	nested  int // how many run
-}
-
-// add adds a callback of a buffer, in which act lets the tape do n things.
-func (c *bufferCallbacks) add(t *tape, buf *libevent.Buffer, act func(n int)) (added bool, err error) {
-	id := len(c.list)
-	if id == maxBufferCallbacks {
-		return false, nil
-	}
-	cb, err := buf.AddCallback(func(buf *libevent.Buffer, info libevent.BufferCallbackInfo) {
-		t.say("changed", int64(id), int64(info.OrigSize), int64(info.Added), int64(info.Deleted), int64(buf.Len()))
-		outer := c.running
-		c.running = id
-		c.nested++
-		act(t.next() % 4)
-		c.nested--
-		c.running = outer
-		t.say("returns", int64(id))
-	})
-	if err == nil {
-		c.list = append(c.list, bufferCallback{cb, buf})
-	}
-	return true, err
-}
-
-// change removes a callback, disables it, or enables it.
-func (c *bufferCallbacks) change(t *tape, id, what int) {
-	cb := c.list[id]
-	t.say("callback", int64(id), int64(what))
-	switch what {
-	case 0, 1:
-		cb.Remove()
-	case 2:
-		cb.Disable()
-	default:
-		cb.Enable()
-	}
-}
-
 type fileSegment struct {
 	*libevent.FileSegment
 	id, cleanups int64
@@ -135,78 +91,37 @@ func (m *bufferMachine) deferCallbacks(buf *libevent.Buffer, i int64) {
 }
 
 func (m *bufferMachine) addCallback(buf *libevent.Buffer, i int64) {
-	if added, err := m.callbacks.add(&m.tape, buf, m.act); added {
-		m.say("add_callback", i, number(err))
+	if len(m.callbacks) == maxBufferCallbacks {
+		return
 	}
+	id := int64(len(m.callbacks))
+	cb, err := buf.AddCallback(func(buf *libevent.Buffer, info libevent.BufferCallbackInfo) {
+		m.say("changed", id, int64(info.OrigSize), int64(info.Added), int64(info.Deleted), int64(buf.Len()))
+		m.act(m.next() % 4)
+		m.say("returns", id)
+	})
+	if err == nil {
+		m.callbacks = append(m.callbacks, bufferCallback{cb, buf})
+	}
+	m.say("add_callback", i, number(err))
 }
 
 // changeCallback changes a callback. Of what is deferred libevent is to know at once what is
 // removed, so that is not done in callbacks.
 func (m *bufferMachine) changeCallback(id, what int) {
-	if id < len(m.callbacks.list) && (m.callbacks.list[id].buf != m.deferred || m.depth == 0) {
-		m.callbacks.change(&m.tape, id, what)
-	}
-}
-
-// watch takes one of the buffers of a BufferEvent from the tape.
-func (m *bufferEventMachine) watch(bev *libevent.BufferEvent) (buf *libevent.Buffer, output int64) {
-	if m.next()%2 != 0 {
-		return bev.Output(), 1
-	}
-	return bev.Input(), 0
-}
-
-// stepWatched is step for callbacks of the buffers, and what is moved between them.
-func (m *bufferEventMachine) stepWatched(bev *libevent.BufferEvent, i, op int) {
-	switch op {
-	case 38, 39, 40:
-		m.addCallback(bev, i)
-	case 41, 42:
-		id, what := m.next(), m.next()%4
-		if id >= 128 && m.callbacks.nested > 0 {
-			id = m.callbacks.running
-		} else {
-			id %= maxBufferCallbacks
-		}
-		if id < len(m.callbacks.list) {
-			m.callbacks.change(&m.tape, id, what)
-		}
-	case 43:
-		buf, output := m.watch(bev)
-		m.say("defer", int64(i), output, number(buf.DeferCallbacks(m.base)))
-	default:
-		m.moveBetween(bev.Output(), int64(i))
-	}
-}
-
-func (m *bufferEventMachine) addCallback(bev *libevent.BufferEvent, i int) {
-	if len(m.callbacks.list) == maxBufferCallbacks {
+	if id >= len(m.callbacks) || (m.callbacks[id].buf == m.deferred && m.depth > 0) {
 		return
 	}
-	buf, output := m.watch(bev)
-	_, err := m.callbacks.add(&m.tape, buf, func(n int) {
-		if m.callbacks.nested <= deepest {
-			m.act(i, n)
-		}
-	})
-	m.say("add_callback", int64(i), output, number(err))
-}
-
-// moveBetween moves bytes from a BufferEvent's buffer to another's.
-func (m *bufferEventMachine) moveBetween(dst *libevent.Buffer, i int64) {
-	how, j := m.next()%4, m.next()%len(m.bevs)
-	src, n, moved := m.bevs[j].Input(), 0, 0
-	if how == 3 {
-		src = m.bevs[j].Output()
+	cb := m.callbacks[id]
+	m.say("callback", int64(id), int64(what))
+	switch what {
+	case 0, 1:
+		cb.Remove()
+	case 2:
+		cb.Disable()
+	default:
+		cb.Enable()
 	}
-	var err error
-	if how == 0 {
-		err = dst.AddBuffer(src)
-	} else {
-		n = m.size()
-		moved, err = src.RemoveBuffer(dst, n)
-	}
-	m.say("move", i, int64(j), int64(how), int64(n), int64(moved), number(err))
 }
 
 // stepMore is step for what adds bytes that others have, too, or that come from elsewhere.

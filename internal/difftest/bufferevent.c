@@ -4,11 +4,8 @@
  *
  * An event callback is there in any case: it is how the binding's Read and Err learn what
  * has happened. One that is closed by a callback inside a call of its own goes with that
- * call, as in Go, and one that is closed by a callback of an evbuffer, inside any call, with
- * the outermost: libevent is in the midst of changing the evbuffer, and what it calls next
- * may be its own.
+ * call, as in Go.
  */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,8 +16,6 @@
 
 #define NBEVS 5			/* that are there from the start */
 #define NFILTERS 5		/* that can be made */
-#define NCALLBACKS 8		/* of evbuffers, that can be added */
-#define DEEPEST 8		/* how deep those can be in each other and still act */
 #define DIRECTIONS (EV_READ | EV_WRITE)
 
 /* What callbacks there are. */
@@ -38,32 +33,8 @@ struct function {
 	bool busy;
 };
 
-/* What the callbacks of an evbuffer share: libevent has one for them all, in whose place they
- * are called. Those that are deferred the loop calls, but nothing of libevent's own, which
- * evbuffer_defer_callbacks would defer as well. Of what is written to a pair libevent moves no
- * more than the high watermark allows, and tells the input in the midst of that, so what that
- * is told has to wait for the end of the call. */
-struct watch {
-	struct bev *bev;
-	struct evbuffer *buf;
-	struct evbuffer_cb_entry *entry;	/* or NULL */
-	struct evbuffer_cb_info sum;	/* of what the deferred ones will be told */
-	struct watch *late;	/* what waits for the end of a call, too, and longer */
-	unsigned calls;		/* that there were, the one that this waits for included */
-	bool deferred, due;
-};
-
-struct callback {
-	struct watch *watch;
-	bool disabled, removed;
-};
-
 struct bev {
-	struct bev *next;	/* all that were made, the newest first */
-	struct bev *doomed;	/* the one that was closed before, inside the same calls */
 	struct bufferevent *bev;
-	struct watch watches[2];	/* of the input and the output */
-	int64_t id;
 	struct bev *underlying;	/* of a filter */
 	struct bev *above;	/* the filter on top of it */
 	struct function functions[2];
@@ -72,26 +43,16 @@ struct bev {
 	int err;		/* of the last event */
 	int ended;		/* the event that ended reading */
 	int callbacks;
-	bool socket, closed, freed;
+	bool socket, closed;
 };
 
-static struct bev *bevs[NBEVS + NFILTERS], *all, *doomed;
+static struct bev bevs[NBEVS + NFILTERS];
 static unsigned nbevs;
-static struct callback callbacks[NCALLBACKS];
-static struct watch *late;
-static unsigned ncallbacks;
 static struct event_base *base;
-static struct golibevent_diff_posts posts;
 static uint8_t data[1 << 20];	/* the longest line, too */
 static unsigned depth;		/* of callbacks */
-static unsigned calls;		/* that the program is inside */
-static unsigned changing;	/* callbacks of evbuffers that run */
 static struct bev *current;	/* whose callback runs, or NULL */
-static const struct callback *running;	/* the innermost of an evbuffer, or NULL */
-static unsigned nested;		/* callbacks of evbuffers that act */
 static bool looping;
-static bool finished;		/* nobody is called any more */
-static bool making;		/* a filter */
 static bool with_filters;	/* programs make filters */
 static bool connected;		/* somebody was told so */
 
@@ -100,27 +61,7 @@ static int step(void);
 static int64_t
 id(const struct bev *b)
 {
-	return b->id;
-}
-
-static struct evbuffer *
-buffer(const struct bev *b, bool output)
-{
-	return output ? bufferevent_get_output(b->bev) : bufferevent_get_input(b->bev);
-}
-
-/* Lets the tape do n things, in a callback of b's. */
-static void
-act(struct bev *b, unsigned n)
-{
-	struct bev *outer = current;
-
-	depth++;
-	current = b;
-	for (; n > 0 && step(); n--)
-		;
-	depth--;
-	current = outer;
+	return b - bevs;
 }
 
 static void on_read(struct bufferevent *, void *);
@@ -140,38 +81,10 @@ set_callbacks(struct bev *b, int which)
 static void close_bev(struct bev *);
 static void leave(struct bev *);
 
-/* Begins a call inside which callbacks may run. */
-static void
-begin(void)
-{
-	calls++;
-}
-
-static void run_late(struct watch *);
-
-static void
-end(void)
-{
-	struct watch *w;
-	struct bev *b;
-
-	while ((w = late) != NULL && w->calls >= calls) {
-		late = w->late;
-		run_late(w);
-	}
-	while (calls == 1 && (b = doomed) != NULL) {
-		doomed = b->doomed;
-		bufferevent_free(b->bev);
-	}
-	calls--;
-}
-
-/* Begins a call of b's own. */
 static void
 enter(struct bev *b)
 {
 	b->inside++;
-	begin();
 }
 
 /* Frees b. What is underneath a filter is freed by hand, as libevent frees it once too
@@ -181,7 +94,6 @@ free_bev(struct bev *b)
 {
 	struct bev *underlying = b->underlying;
 
-	begin();
 	/* Else libevent would start the timeouts of a filter freed in its callback. */
 	bufferevent_set_timeouts(b->bev, NULL, NULL);
 	/* A socket that is lent is not used any more, even if b stays for a callback. */
@@ -189,14 +101,7 @@ free_bev(struct bev *b)
 		bufferevent_disable(b->bev, DIRECTIONS);
 		event_del(&b->bev->ev_write);	/* a connect */
 	}
-	if (changing > 0 && calls > 1) {
-		b->doomed = doomed;
-		doomed = b;
-	} else {
-		bufferevent_free(b->bev);
-	}
-	end();
-	b->freed = true;
+	bufferevent_free(b->bev);
 	if (underlying == NULL)
 		return;
 	if (b->options & BEV_OPT_CLOSE_ON_FREE) {
@@ -209,17 +114,10 @@ free_bev(struct bev *b)
 }
 
 static void
-release(struct bev *b)
+leave(struct bev *b)
 {
 	if (--b->inside == 0 && b->closed)
 		free_bev(b);
-}
-
-static void
-leave(struct bev *b)
-{
-	end();
-	release(b);
 }
 
 static void
@@ -252,9 +150,18 @@ reason(const struct bev *b, int what)
 static void
 callback(struct bev *b, int kind, int what)
 {
+	struct bev *outer = current;
+	unsigned n;
+
 	SAY("callback", id(b), kind, what, kind == ON_EVENT ? reason(b, what) : 0,
-	    evbuffer_get_length(buffer(b, false)), evbuffer_get_length(buffer(b, true)));
-	act(b, next() % 4);
+	    evbuffer_get_length(bufferevent_get_input(b->bev)),
+	    evbuffer_get_length(bufferevent_get_output(b->bev)));
+	depth++;
+	current = b;
+	for (n = next() % 4; n > 0 && step(); n--)
+		;
+	depth--;
+	current = outer;
 	if (over())
 		close_bev(b);
 	SAY("returns", id(b));
@@ -270,7 +177,7 @@ unstick(struct bev *b)
 
 	bufferevent_getwatermark(b->bev, EV_READ, NULL, &high);
 	if (high > 0 && bufferevent_get_enabled(b->bev) & EV_READ &&
-	    evbuffer_get_length(buffer(b, false)) < high &&
+	    evbuffer_get_length(bufferevent_get_input(b->bev)) < high &&
 	    evbuffer_get_length(bufferevent_get_input(underlying)) > 0)
 		bufferevent_trigger(underlying, EV_READ,
 		    BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
@@ -320,29 +227,26 @@ on_event(struct bufferevent *bev, short what, void *arg)
 }
 
 /*
- * Moves up to n bytes, and returns how many, or -1 when libevent does not let it. A part takes
- * a way round: what happens in dst's callbacks must not meet src in pieces.
+ * Moves up to n bytes, and no more than the limit. Returns -1 when libevent does not let
+ * it. A part takes a way round: what happens in dst's callbacks must not meet src in pieces.
  */
 static int
-move_around(struct evbuffer *src, struct evbuffer *dst, size_t n)
+move(struct evbuffer *src, struct evbuffer *dst, size_t n, ev_ssize_t limit)
 {
 	struct evbuffer *part;
 	int rc;
 
-	if (n == 0 || n >= evbuffer_get_length(src))
+	if (limit >= 0 && n > (size_t)limit)
+		n = limit;
+	if (n == 0)
+		return 0;
+	if (n >= evbuffer_get_length(src))
 		return evbuffer_remove_buffer(src, dst, n);
 	part = evbuffer_new();
 	rc = evbuffer_remove_buffer(src, part, n);
 	evbuffer_add_buffer(dst, part);
 	evbuffer_free(part);
 	return rc;
-}
-
-/* Does the same, with no more than the limit. */
-static int
-move(struct evbuffer *src, struct evbuffer *dst, size_t n, ev_ssize_t limit)
-{
-	return move_around(src, dst, limit >= 0 && n > (size_t)limit ? (size_t)limit : n);
 }
 
 /* Passes everything on. libevent's own function calls what is underneath while src is in
@@ -372,9 +276,7 @@ apply(struct function *f, struct evbuffer *src, struct evbuffer *dst, ev_ssize_t
 			return BEV_NEED_MORE;
 		break;
 	case SWALLOW:
-		begin();
 		*rc = evbuffer_drain(src, f->n + 1);
-		end();
 		return BEV_OK;
 	case FAIL:
 		if (f->done > f->n)
@@ -382,26 +284,16 @@ apply(struct function *f, struct evbuffer *src, struct evbuffer *dst, ev_ssize_t
 		f->done += n;
 		break;
 	case PUT_ASIDE:
-		begin();
 		*rc = move(src, f->aside, n, -1);
-		end();
-		if (*rc != -1 && mode != BEV_NORMAL) {
-			begin();
+		if (*rc != -1 && mode != BEV_NORMAL)
 			*rc = evbuffer_add_buffer(dst, f->aside);
-			end();
-		}
 		return BEV_OK;
 	default:
 		break;
 	}
-	begin();
 	*rc = move(src, dst, n, limit);
-	end();
-	if (f->kind == GROW && *rc != -1) {
-		begin();
+	if (f->kind == GROW && *rc != -1)
 		*rc = evbuffer_add(dst, "!", 1);
-		end();
-	}
 	return BEV_OK;
 }
 
@@ -465,40 +357,12 @@ on_gone(void *arg)
 		b->underlying->above = NULL;
 }
 
-static struct bev *
-new_bev(int options)
-{
-	struct bev *b = calloc(1, sizeof(*b));
-
-	if (b == NULL)
-		abort();
-	b->id = nbevs;
-	b->options = options;
-	b->next = all;
-	all = b;
-	return b;
-}
-
-/* Takes what libevent has made for b. */
-static void
-adopt(struct bev *b, struct bufferevent *bev)
-{
-	int i;
-
-	b->bev = bev;
-	for (i = 0; i < 2; i++) {
-		b->watches[i].bev = b;
-		b->watches[i].buf = buffer(b, i);
-	}
-}
-
 static int
 new_filter(struct bev *b, unsigned kinds, size_t n, int options)
 {
 	const int anywhere =
 	    BEV_OPT_THREADSAFE | BEV_OPT_DEFER_CALLBACKS | BEV_OPT_UNLOCK_CALLBACKS;
-	struct bev *top;
-	bool closed;
+	struct bev *top = &bevs[nbevs];
 	int i;
 
 	if ((options & BEV_OPT_UNLOCK_CALLBACKS && !(options & BEV_OPT_DEFER_CALLBACKS)) ||
@@ -508,30 +372,22 @@ new_filter(struct bev *b, unsigned kinds, size_t n, int options)
 		return CLOSED;
 	if (b->above != NULL)
 		return EBUSY;
-	top = new_bev(options);
+	nbevs++;
+	memset(top, 0, sizeof(*top));
 	top->underlying = b;
+	top->options = options;
 	b->above = top;
 	for (i = 0; i < 2; i++) {
 		top->functions[i].kind = kinds >> 3 * i & 7;
 		top->functions[i].n = n;
 		top->functions[i].aside = evbuffer_new();
 	}
-	b->inside++;
-	top->inside++;
-	begin();
-	adopt(top, bufferevent_filter_new(b->bev, top->functions[0].kind ? on_input : on_pass,
+	enter(b);
+	top->bev = bufferevent_filter_new(b->bev, top->functions[0].kind ? on_input : on_pass,
 	    top->functions[1].kind ? on_output : on_pass, options & ~BEV_OPT_CLOSE_ON_FREE,
-	    on_gone, top));
-	end();
-	release(top);
-	closed = b->closed;
-	if (closed)
-		close_bev(top);
-	release(b);
-	if (closed)
-		return CLOSED;
+	    on_gone, top);
 	set_callbacks(top, ON_READ | ON_WRITE | ON_EVENT);
-	bevs[nbevs++] = top;
+	leave(b);
 	return 0;
 }
 
@@ -548,11 +404,8 @@ do_new_filter(struct bev *b)
 	size_t n = golibevent_diff_size();
 	int options = choice[next() % 8];
 
-	if (nbevs == LENGTH(bevs) || making)
-		return;
-	making = true;
-	SAY("new_filter", id(b), kinds, n, options, new_filter(b, kinds, n, options));
-	making = false;
+	if (nbevs < LENGTH(bevs))
+		SAY("new_filter", id(b), kinds, n, options, new_filter(b, kinds, n, options));
 }
 
 static void
@@ -565,9 +418,7 @@ do_write(struct bev *b, bool to_output)
 		golibevent_diff_fill(data, n, n);
 		/* Only a method of the buffer event's own keeps it. */
 		if (to_output) {
-			begin();
-			err = evbuffer_add(buffer(b, true), data, n);
-			end();
+			err = evbuffer_add(bufferevent_get_output(b->bev), data, n);
 		} else {
 			enter(b);
 			err = n > 0 ? bufferevent_write(b->bev, data, n) : 0;
@@ -607,11 +458,9 @@ do_drain(struct bev *b, bool output)
 	size_t n = golibevent_diff_size();
 	int err = CLOSED;
 
-	if (!b->closed) {
-		begin();
-		err = evbuffer_drain(buffer(b, output), n) == -1 ? EPERM : 0;
-		end();
-	}
+	if (!b->closed)
+		err = evbuffer_drain(output ? bufferevent_get_output(b->bev) :
+		    bufferevent_get_input(b->bev), n) == -1 ? EPERM : 0;
 	SAY("drain", id(b), output, n, err);
 }
 
@@ -619,7 +468,6 @@ do_drain(struct bev *b, bool output)
 static void
 do_read_from(struct bev *b)
 {
-	struct evbuffer_iovec room;
 	struct evbuffer *output;
 	uint8_t own[4096];
 	int64_t total = 0;
@@ -628,16 +476,13 @@ do_read_from(struct bev *b)
 	int err = 0;
 
 	while (err == 0 && how >= 2 && !over() && !b->closed) {
-		output = buffer(b, true);
-		evbuffer_reserve_space(output, sizeof(own), &room, 1);
+		output = bufferevent_get_output(b->bev);
 		n = golibevent_diff_size();
 		how = next() % 4;
 		if (n > sizeof(own))
 			n = sizeof(own);
 		golibevent_diff_fill(own, n, n);
-		begin();
 		err = n > 0 && evbuffer_add(output, own, n) == -1 ? EPERM : 0;
-		end();
 		total += err == 0 ? n : 0;
 	}
 	if (err == 0 && how == 1)
@@ -659,14 +504,8 @@ do_write_to(struct bev *b)
 	unsigned how;
 	size_t n;
 
-	if (err == 0) {
-		/* It asks whether it may, of which libevent tells what has come meanwhile. */
-		begin();
-		evbuffer_drain(buffer(b, false), 0);
-		end();
-	}
 	while (err == 0 && !b->closed) {
-		input = buffer(b, false);
+		input = bufferevent_get_input(b->bev);
 		if (evbuffer_get_length(input) == 0)
 			break;
 		evbuffer_ptr_set(input, &start, 0, EVBUFFER_PTR_SET);
@@ -678,9 +517,7 @@ do_write_to(struct bev *b)
 		how = next() % 4;
 		if (how >= 2 || n > chunk.iov_len)
 			n = chunk.iov_len;
-		begin();
 		evbuffer_drain(input, n);
-		end();
 		total += n;
 		if (how == 1)
 			err = EIO;
@@ -697,11 +534,8 @@ do_prepend(struct bev *b)
 	int err = CLOSED;
 
 	golibevent_diff_fill(data, n, n);
-	if (!b->closed) {
-		begin();
-		err = evbuffer_prepend(buffer(b, false), data, n) == -1 ? EPERM : 0;
-		end();
-	}
+	if (!b->closed)
+		err = evbuffer_prepend(bufferevent_get_input(b->bev), data, n) == -1 ? EPERM : 0;
 	SAY("prepend", id(b), n, err);
 }
 
@@ -716,8 +550,8 @@ do_look(struct bev *b)
 		SAY("look", id(b), CLOSED);
 		return;
 	}
-	input = buffer(b, false);
-	output = buffer(b, true);
+	input = bufferevent_get_input(b->bev);
+	output = bufferevent_get_output(b->bev);
 	evbuffer_peek(input, 1, NULL, &vec, 1);
 	n = vec.iov_len;
 	bufferevent_getwatermark(b->bev, EV_READ, &low, &high);
@@ -731,23 +565,21 @@ do_look(struct bev *b)
 static void
 do_line(struct bev *b)
 {
-	struct evbuffer_ptr found;
+	struct evbuffer_ptr end;
 	size_t n = 0, eol = 0;
 	int64_t sum = golibevent_diff_sum(data, 0);
 	int err = CLOSED;
 
 	if (!b->closed) {
-		found = evbuffer_search_eol(buffer(b, false), NULL, &eol,
+		end = evbuffer_search_eol(bufferevent_get_input(b->bev), NULL, &eol,
 		    EVBUFFER_EOL_LF);
 		err = EAGAIN;
-		if (found.pos >= 0) {
-			n = found.pos;
-			evbuffer_copyout(buffer(b, false), data, n);
+		if (end.pos >= 0) {
+			n = end.pos;
+			evbuffer_copyout(bufferevent_get_input(b->bev), data, n);
 			/* A filter that is called meanwhile uses data. */
 			sum = golibevent_diff_sum(data, n);
-			begin();
-			evbuffer_drain(buffer(b, false), n + eol);
-			end();
+			evbuffer_drain(bufferevent_get_input(b->bev), n + eol);
 			err = 0;
 		}
 	}
@@ -930,214 +762,6 @@ do_set_max(struct bev *b)
 	SAY("max_single", id(b), which, n, err);
 }
 
-/* Calls those of w's callbacks that there are, the newest first. */
-static void
-run_callbacks(struct watch *w, const struct evbuffer_cb_info *info)
-{
-	const struct callback *outer = running;
-	unsigned i, n;
-
-	for (i = ncallbacks; i-- > 0;) {
-		if (callbacks[i].watch != w || callbacks[i].removed || callbacks[i].disabled ||
-		    w->bev->closed)
-			continue;
-		SAY("changed", i, info->orig_size, info->n_added, info->n_deleted,
-		    evbuffer_get_length(w->buf));
-		n = next() % 4;
-		running = &callbacks[i];
-		if (nested < DEEPEST) {
-			nested++;
-			act(w->bev, n);
-			nested--;
-		}
-		running = outer;
-		SAY("returns", i);
-	}
-}
-
-/* Reports whether w has a callback. */
-static bool
-is_watched(const struct watch *w)
-{
-	unsigned i;
-
-	for (i = 0; i < ncallbacks; i++) {
-		if (callbacks[i].watch == w && !callbacks[i].removed)
-			return true;
-	}
-	return false;
-}
-
-/* Tells what was put off. */
-static void
-run_sum(struct watch *w)
-{
-	struct evbuffer_cb_info info = w->sum;
-
-	w->due = false;
-	memset(&w->sum, 0, sizeof(w->sum));
-	if (info.n_added > 0 || info.n_deleted > 0)
-		run_callbacks(w, &info);
-}
-
-static void
-run_late(struct watch *w)
-{
-	changing++;
-	run_sum(w);
-	changing--;
-}
-
-static void
-on_post(void *arg, int64_t id)
-{
-	(void)arg;
-	run_sum((struct watch *)(intptr_t)id);
-}
-
-static void
-put_off(struct watch *w, const struct evbuffer_cb_info *info)
-{
-	if (w->sum.n_added == 0 && w->sum.n_deleted == 0)
-		w->sum.orig_size = info->orig_size;
-	w->sum.n_added += info->n_added;
-	w->sum.n_deleted += info->n_deleted;
-	if (w->due)
-		return;
-	w->due = true;
-	if (w->deferred || calls == 0) {
-		golibevent_diff_post(&posts, (intptr_t)w, looping);
-		return;
-	}
-	w->calls = calls;
-	w->late = late;
-	late = w;
-}
-
-/* Reports whether a pair's input can be told in the midst of a change. */
-static bool
-in_pieces(const struct watch *w)
-{
-	const struct bev *b = w->bev;
-	size_t high = 0;
-
-	if (b->socket || b->underlying != NULL || w != &b->watches[0])
-		return false;
-	bufferevent_getwatermark(b->bev, EV_READ, NULL, &high);
-	return high > 0 && evbuffer_commit_space(w->buf, NULL, 0) == 0;
-}
-
-static void
-on_change(struct evbuffer *buf, const struct evbuffer_cb_info *info, void *arg)
-{
-	struct watch *w = arg;
-	int err = errno;
-
-	(void)buf;
-	if (w->bev->freed || finished || !is_watched(w))
-		return;
-	if (w->deferred || w->due || in_pieces(w)) {
-		put_off(w, info);
-	} else {
-		changing++;
-		run_callbacks(w, info);
-		changing--;
-	}
-	errno = err;
-}
-
-/* Takes one of b's buffers from the tape, and watches it; NULL if b is closed. */
-static struct watch *
-watch(struct bev *b, bool *output)
-{
-	struct watch *w = &b->watches[*output = next() % 2];
-
-	if (b->closed)
-		return NULL;
-	if (w->entry == NULL)
-		w->entry = evbuffer_add_cb(w->buf, on_change, w);
-	return w;
-}
-
-static void
-do_add_callback(struct bev *b)
-{
-	struct watch *w;
-	bool output;
-
-	if (ncallbacks == NCALLBACKS)
-		return;
-	if ((w = watch(b, &output)) != NULL)
-		callbacks[ncallbacks++] = (struct callback){.watch = w};
-	SAY("add_callback", id(b), output, w == NULL ? CLOSED : 0);
-}
-
-/* What the last one was still to be told is forgotten. */
-static void
-do_callback(void)
-{
-	unsigned i = next(), what = next() % 4;
-	struct callback *cb = &callbacks[i % NCALLBACKS];
-
-	if (i >= 128 && running != NULL)
-		cb = &callbacks[running - callbacks];
-	if (cb >= &callbacks[ncallbacks])
-		return;
-	SAY("callback", cb - callbacks, what);
-	if (what >= 2) {
-		cb->disabled = what == 2;
-		return;
-	}
-	if (cb->removed)
-		return;
-	cb->removed = true;
-	if (!is_watched(cb->watch))
-		memset(&cb->watch->sum, 0, sizeof(cb->watch->sum));
-}
-
-static void
-do_defer(struct bev *b)
-{
-	bool output;
-	struct watch *w = watch(b, &output);
-	int err = CLOSED;
-
-	if (w != NULL)
-		err = w->deferred ? EALREADY : 0;
-	if (err == 0)
-		w->deferred = true;
-	SAY("defer", id(b), output, err);
-}
-
-/* Moves bytes from one's buffer to another's, all with how 0. */
-static void
-do_move(struct bev *b)
-{
-	unsigned how = next() % 4;
-	struct bev *other = bevs[next() % nbevs];
-	struct evbuffer *src = NULL, *dst = NULL;
-	size_t n = how == 0 ? 0 : golibevent_diff_size();
-	int rc = 0, err = CLOSED;
-
-	if (!b->closed && !other->closed) {
-		src = buffer(other, how == 3);
-		dst = buffer(b, true);
-		err = EINVAL;
-	}
-	if (err == EINVAL && src != dst) {
-		begin();
-		if (how == 0)
-			rc = evbuffer_add_buffer(dst, src);
-		else if (b->socket && b->watches[1].entry == NULL)
-			rc = evbuffer_remove_buffer(src, dst, n);
-		else
-			rc = move_around(src, dst, n);
-		end();
-		err = rc == -1 ? EPERM : 0;
-	}
-	SAY("move", id(b), id(other), how, n, rc < 0 ? 0 : rc, err);
-}
-
 static void
 do_loop(void)
 {
@@ -1190,11 +814,11 @@ do_peer(unsigned op)
 static int
 step(void)
 {
-	unsigned op = next() % 46;
+	unsigned op = next() % 38;
 	struct bev *b;
 	unsigned i = next();
 
-	b = i >= 128 && current != NULL ? current : bevs[i % nbevs];
+	b = i >= 128 && current != NULL ? current : &bevs[i % nbevs];
 	if (over())
 		return 0;
 	switch (op) {
@@ -1208,7 +832,6 @@ step(void)
 		do_peer(next());
 		break;
 	case 7:
-		posts.breaks++;
 		event_base_loopbreak(base);
 		SAY("loopbreak", 0);
 		break;
@@ -1284,18 +907,6 @@ step(void)
 	case 37:
 		do_write_to(b);
 		break;
-	case 38: case 39: case 40:
-		do_add_callback(b);
-		break;
-	case 41: case 42:
-		do_callback();
-		break;
-	case 43:
-		do_defer(b);
-		break;
-	case 44: case 45:
-		do_move(b);
-		break;
 	default:
 		SAY("underlying", id(b),
 		    b->closed || b->underlying == NULL ? -1 : id(b->underlying));
@@ -1312,52 +923,45 @@ make_all(void)
 		0, BEV_OPT_DEFER_CALLBACKS, BEV_OPT_THREADSAFE,
 		BEV_OPT_THREADSAFE | BEV_OPT_DEFER_CALLBACKS | BEV_OPT_UNLOCK_CALLBACKS,
 	};
-	unsigned how = next();
+	unsigned how = next(), i;
 	struct bufferevent *pair[2];
-	struct bev *b;
 
 	base = event_base_new();
 	event_base_priority_init(base, 3);
-	golibevent_diff_posts_init(&posts, base, on_post, NULL);
+	memset(bevs, 0, sizeof(bevs));
+	nbevs = NBEVS;
 	bufferevent_pair_new(base, options[how % 4], pair);
-	for (nbevs = 0; nbevs < NBEVS; nbevs++) {
-		b = new_bev(options[(nbevs < 2 ? how : how / 4) % 4]);
-		bevs[nbevs] = b;
-		b->socket = nbevs >= 2;
-		adopt(b, nbevs < 2 ? pair[nbevs] : bufferevent_socket_new(base,
-		    golibevent_diff_descriptor(nbevs < 4 ? nbevs : 0), b->options));
-		set_callbacks(b, ON_READ | ON_WRITE | ON_EVENT);
+	for (i = 0; i < NBEVS; i++) {
+		bevs[i].socket = i >= 2;
+		bevs[i].options = options[(i < 2 ? how : how / 4) % 4];
+		bevs[i].bev = i < 2 ? pair[i] : bufferevent_socket_new(base,
+		    golibevent_diff_descriptor(i < 4 ? i : 0), bevs[i].options);
+		set_callbacks(&bevs[i], ON_READ | ON_WRITE | ON_EVENT);
 		if (how & 16)
-			bufferevent_enable(b->bev, EV_READ);
+			bufferevent_enable(bevs[i].bev, EV_READ);
 	}
 }
 
 void
 golibevent_diff_bufferevent(const uint8_t *program, size_t n, bool filters)
 {
-	struct bev *b;
 	size_t i;
 
 	with_filters = filters;
-	connected = finished = false;
-	ncallbacks = 0;
+	connected = false;
 	golibevent_diff_begin(program, n);
 	make_all();
 	while (step())
 		;
-	finished = true;
-	event_del(&posts.ev);
 	for (i = nbevs; i-- > 0;)
-		close_bev(bevs[i]);
+		close_bev(&bevs[i]);
 	/* A deferred callback holds its buffer event. */
 	for (i = 0; i < 6 && event_base_get_num_events(base, EVENT_BASE_COUNT_ACTIVE) > 0; i++)
 		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
 	event_base_free(base);
-	while ((b = all) != NULL) {
-		all = b->next;
-		for (i = 0; i < 2 && b->underlying != NULL; i++)
-			evbuffer_free(b->functions[i].aside);
-		free(b);
+	for (i = NBEVS; i < nbevs; i++) {
+		evbuffer_free(bevs[i].functions[0].aside);
+		evbuffer_free(bevs[i].functions[1].aside);
 	}
 	golibevent_diff_end();
 }

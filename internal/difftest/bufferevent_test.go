@@ -35,9 +35,6 @@ type bufferEventMachine struct {
 	connected bool // somebody was told so
 
 	asides []*libevent.Buffer // of filters
-	making bool               // a filter
-
-	callbacks bufferCallbacks
 }
 
 // makeAll makes a pair, two over a pair of sockets, and one whose peer is a bare
@@ -114,22 +111,17 @@ func (m *bufferEventMachine) callback(i, kind int, what libevent.BufferEvents) {
 	}
 	m.say("callback", int64(i), int64(kind), int64(what), why,
 		int64(bev.Input().Len()), int64(bev.Output().Len()))
-	m.act(i, m.next()%4)
+	outer := m.current
+	m.current = i
+	m.depth++
+	for n := m.next() % 4; n > 0 && m.step(); n-- {
+	}
+	m.depth--
+	m.current = outer
 	if m.over() {
 		_ = bev.Close()
 	}
 	m.say("returns", int64(i))
-}
-
-// act lets the tape do n things, in a callback of the BufferEvent i.
-func (m *bufferEventMachine) act(i, n int) {
-	outer := m.current
-	m.current = i
-	m.depth++
-	for ; n > 0 && m.step(); n-- {
-	}
-	m.depth--
-	m.current = outer
 }
 
 // run runs the program, or the beginning of one that goes on without end.
@@ -192,7 +184,7 @@ func (m *bufferEventMachine) peer(op int) {
 
 // step does what comes next, if anything does.
 func (m *bufferEventMachine) step() bool {
-	op, i := m.next()%46, m.next()
+	op, i := m.next()%38, m.next()
 	if i >= 128 && m.depth > 0 {
 		i = m.current
 	}
@@ -216,8 +208,6 @@ func (m *bufferEventMachine) step() bool {
 		if m.filters {
 			m.newFilter(m.bevs[i], int64(i))
 		}
-	case 38, 39, 40, 41, 42, 43, 44, 45:
-		m.stepWatched(m.bevs[i], i, op)
 	case 35:
 		under := m.bevs[i].Underlying()
 		m.say("underlying", int64(i), int64(slices.Index(m.bevs, under)))

@@ -10,7 +10,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <event2/event.h>
-#include <event2/event_struct.h>
 
 #define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -74,22 +73,6 @@ extern struct golibevent_diff_clock {
 	struct event_base *waits;
 } golibevent_diff_clock;
 #define WALL_CLOCK 1000000000	/* the wall clock's lead, in seconds */
-
-#define LONGEST 1024		/* a program; none has more posts that wait */
-
-/* posts.c: what was posted to a loop, by number, which run is called with. */
-struct golibevent_diff_posts {
-	struct event ev;
-	void (*run)(void *arg, int64_t id);
-	void *arg;
-	int64_t ids[LONGEST];
-	size_t first, last;
-	unsigned breaks;	/* of the loop: each ends a round of what was posted */
-	bool told;		/* ev is about to run */
-};
-void golibevent_diff_posts_init(struct golibevent_diff_posts *, struct event_base *,
-    void (*run)(void *arg, int64_t id), void *arg);
-void golibevent_diff_post(struct golibevent_diff_posts *, int64_t id, bool looping);
 
 /* What runs a program; the log is in golibevent_diff_log. */
 extern struct golibevent_diff_log {

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <event2/event_struct.h>
 #include "difftest.h"
 
 #define IO (EV_READ | EV_WRITE | EV_CLOSED)
@@ -18,8 +19,9 @@
 
 #define NEVENTS 8
 #define NBASES 2
+#define LONGEST 1024		/* a program; none posts more */
 
-/* What comes when an event is gone for good. */
+/* What posted functions there are, and what comes when an event is gone for good. */
 struct queue {
 	int64_t ids[LONGEST];
 	size_t first, last;
@@ -27,8 +29,11 @@ struct queue {
 
 struct base {
 	struct event_base *base;
-	struct golibevent_diff_posts posts;	/* END_OF_EVENT is for the first of ends */
+	struct event post;	/* runs what was posted */
+	struct queue posts;	/* END_OF_EVENT is for the first of ends */
 	struct queue ends;
+	bool posted;		/* post is about to run */
+	unsigned breaks;	/* of the loop */
 	bool made, running;
 	int failure;		/* what the loop has to report */
 	const struct timeval *common[16];
@@ -261,10 +266,26 @@ on_event(evutil_socket_t fd, short what, void *arg)
 	settle(e, leave, interest, ns);
 }
 
+/* Makes the loop run what is queued, from a callback in its next pass. */
+static void
+tell(struct base *b)
+{
+	static const struct timeval next_pass;
+
+	if (b->posted)
+		return;
+	b->posted = true;
+	if (b->running)
+		event_add(&b->post, &next_pass);
+	else
+		event_active(&b->post, EV_TIMEOUT, 1);
+}
+
 static void
 post(struct base *b, int64_t id)
 {
-	golibevent_diff_post(&b->posts, id, b->running);
+	b->posts.ids[b->posts.last++] = id;
+	tell(b);
 }
 
 static void
@@ -273,19 +294,29 @@ end_event(struct base *b)
 	SAY("finalized", b->ends.ids[b->ends.first++]);
 }
 
-/* Runs what was posted. */
+/* Runs what was queued until now. What a break leaves is told of again. */
 static void
-on_post(void *arg, int64_t id)
+on_post(evutil_socket_t fd, short what, void *arg)
 {
-	unsigned n;
+	struct base *b = arg;
+	size_t last = b->posts.last;
+	unsigned breaks = b->breaks, n;
+	int64_t id;
 
-	if (id == END_OF_EVENT) {
-		end_event(arg);
-		return;
+	(void)fd;
+	(void)what;
+	b->posted = false;
+	while (b->posts.first < last && b->breaks == breaks) {
+		if ((id = b->posts.ids[b->posts.first++]) == END_OF_EVENT) {
+			end_event(b);
+			continue;
+		}
+		SAY("posted", id);
+		for (n = next() % 4; n > 0 && step(); n--)
+			;
 	}
-	SAY("posted", id);
-	for (n = next() % 4; n > 0 && step(); n--)
-		;
+	if (b->posts.first < last)
+		tell(b);
 }
 
 static struct base *
@@ -296,7 +327,8 @@ base(unsigned i)
 	if (!b->made) {
 		b->made = true;
 		b->base = event_base_new();
-		golibevent_diff_posts_init(&b->posts, b->base, on_post, b);
+		event_assign(&b->post, b->base, -1, 0, on_post, b);
+		event_priority_set(&b->post, event_base_get_npriorities(b->base) / 2);
 	}
 	return b;
 }
@@ -632,7 +664,7 @@ do_steer(struct base *b, const char *word, int (*fn)(struct event_base *))
 	int err = CLOSED;
 
 	if (b->base != NULL) {
-		b->posts.breaks += fn == event_base_loopbreak;
+		b->breaks += fn == event_base_loopbreak;
 		err = fn(b->base) == -1 ? errno : 0;
 	}
 	SAY(word, b - bases, err);
@@ -655,7 +687,7 @@ do_set_priorities(struct base *b)
 		    EVENT_BASE_COUNT_ADDED | EVENT_BASE_COUNT_ACTIVE) == 0)
 			err = event_base_priority_init(b->base, n) == 0 || n == now ? 0 : EINVAL;
 		if (err == 0)
-			event_priority_set(&b->posts.ev, n / 2);
+			event_priority_set(&b->post, n / 2);
 	}
 	SAY("set_priorities", b - bases, n, err);
 }
@@ -701,7 +733,7 @@ close_base(struct base *b)
 		if (e->base == b)
 			close_event(e);
 	}
-	event_del(&b->posts.ev);
+	event_del(&b->post);
 	event_base_free(b->base);
 	b->base = NULL;
 	while (b->ends.first < b->ends.last)

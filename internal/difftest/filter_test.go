@@ -37,11 +37,9 @@ func (m *bufferEventMachine) newFilter(bev *libevent.BufferEvent, id int64) {
 		libevent.BEV_OPT_DEFER_CALLBACKS | libevent.BEV_OPT_CLOSE_ON_FREE,
 		all, 0, libevent.BEV_OPT_THREADSAFE, libevent.BEV_OPT_UNLOCK_CALLBACKS,
 	}[m.next()%8]
-	if len(m.bevs) == cap(m.bevs) || m.making {
+	if len(m.bevs) == cap(m.bevs) {
 		return
 	}
-	m.making = true
-	defer func() { m.making = false }()
 	i := len(m.bevs)
 	var functions [2]libevent.Filter
 	for which := range functions {
