@@ -19,23 +19,6 @@ golibevent_forget_calls(void)
 	*call = (struct golibevent_call){.first = call->first, .last = call->last};
 }
 
-/* Has the callbacks of a watched evbuffer called when the innermost call of Go's ends. It
- * fails when there is none, and without memory. */
-bool
-golibevent_call_late(uintptr_t handle)
-{
-	struct golibevent_call *call = &golibevent_call;
-	struct golibevent_late *late;
-
-	if (call->calls == 0 || (late = malloc(sizeof(*late))) == NULL)
-		return false;
-	late->handle = handle;
-	late->calls = call->calls;
-	late->next = call->late;
-	call->late = late;
-	return true;
-}
-
 /*
  * Reports whether the library that runs lays out an event as the headers did that the
  * binding was built with, which reads members of it. The library tells the size alone.

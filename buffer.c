@@ -42,9 +42,8 @@ let_go(struct evbuffer *buf, bool shares)
 static struct golibevent_done
 end(struct golibevent_outer outer, int64_t n)
 {
-	struct golibevent_done done = {.n = n, .late = golibevent_call.late != NULL};
+	struct golibevent_done done = {.n = n, .released = take_references()};
 
-	done.released = take_references();
 	done.panicked = end_call(outer);
 	if (n < 0 && errno == 0)
 		errno = EPERM;

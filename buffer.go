@@ -84,7 +84,6 @@ const (
 	bufferLent                 // it is a BufferEvent's, and in a Filter's hands
 	bufferLends                // chunks of other buffers may keep c
 	bufferRefused              // something has failed inside a change
-	bufferPaired               // it is the input of one of a pair
 
 	// What moves with chunks.
 	bufferChunks = bufferFiles | bufferShares
@@ -869,7 +868,7 @@ func (buf *Buffer) PullUp(n int) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case done.released != nil, bool(done.late): // a cleanup can have changed the buffer
+	case done.released != nil: // a cleanup can have changed the buffer
 		return buf.PullUp(n)
 	case got == 0:
 		return nil, nil

@@ -4,9 +4,6 @@ package libevent
 #include "callbacks.h"
 #cgo nocallback golibevent_buffer_add_cb
 #cgo nocallback golibevent_buffer_remove_cb
-#cgo nocallback golibevent_bufferevent_has_high
-#cgo nocallback golibevent_buffer_end_is_frozen
-#cgo nocallback golibevent_call_late
 #cgo nocallback evbuffer_cb_set_flags
 #cgo nocallback evbuffer_cb_clear_flags
 */
@@ -56,7 +53,7 @@ type bufferWatch struct {
 	mu   sync.Mutex
 	list []*BufferCallback  // the newest first; never changed, only replaced
 	base *Base              // where deferred callbacks run, or nil
-	due  bool               // they will, or when the call ends
+	due  bool               // they will
 	sum  BufferCallbackInfo // of what they will be told
 }
 
@@ -64,10 +61,8 @@ type bufferWatch struct {
 var watches slots.Table[bufferWatch]
 
 // AddCallback has fn called each time after bytes have been added to the buffer or
-// removed: by the call that has done it or, in a BufferEvent's buffer, by the loop too. In
-// the input of one of a pair that has a high watermark it comes at the end of that call, or
-// in the loop's next pass, and is told in one of all that has happened until then. The
-// callback that was added last is called first. When fn panics that call panics with
+// removed: by the call that has done it or, in a BufferEvent's buffer, by the loop too.
+// The callback that was added last is called first. When fn panics that call panics with
 // a *CallbackPanic, or Dispatch if it was the loop; when C code has made the change
 // outside any loop, the program ends. A Goexit in fn breaks the buffer, which returns
 // ErrBroken from then on.
@@ -262,23 +257,10 @@ func (w *bufferWatch) changed(info BufferCallbackInfo, loop **C.struct_golibeven
 	if b != nil && b.broken.Load() {
 		return
 	}
-	if list := w.putOff(info, call); len(list) > 0 {
-		w.call(list, info, loop, call)
+	list := w.deferred(info)
+	if len(list) == 0 {
+		return
 	}
-}
-
-// changedLate is changed for what was put off to the end of the call.
-func (w *bufferWatch) changedLate(loop **C.struct_golibevent_base, call *C.struct_golibevent_call) {
-	if list, info := w.take(); !info.empty() {
-		w.call(list, info, loop, call)
-	}
-}
-
-// call calls every callback, in C.
-func (w *bufferWatch) call(list []*BufferCallback, info BufferCallbackInfo,
-	loop **C.struct_golibevent_base, call *C.struct_golibevent_call,
-) {
-	b := w.baseOf(loop)
 	if call.calls == 0 {
 		w.foreign.Add(1)
 		defer w.foreign.Add(-1)
@@ -304,21 +286,11 @@ func (w *bufferWatch) baseOf(loop **C.struct_golibevent_base) *Base {
 	return nil
 }
 
-// inPieces says whether a change can be one of libevent's that is not done yet. Of what has
-// been written to the other one of a pair it moves no more than the high watermark allows,
-// and tells the input while that other output still has those bytes too.
-func (w *bufferWatch) inPieces() bool {
-	buf := w.buf
-	return buf.has(bufferPaired) && (buf.owner == nil || bool(C.golibevent_bufferevent_has_high(buf.owner.c))) &&
-		C.golibevent_buffer_end_is_frozen(buf.c) == 0
-}
-
-// putOff puts off what the callbacks are to be told, or returns them.
-func (w *bufferWatch) putOff(info BufferCallbackInfo, call *C.struct_golibevent_call) []*BufferCallback {
-	late := w.inPieces()
+// deferred puts off what the callbacks are to be told, or returns them.
+func (w *bufferWatch) deferred(info BufferCallbackInfo) []*BufferCallback {
 	w.mu.Lock()
 	list, base, due := w.list, w.base, w.due
-	if len(list) == 0 || (base == nil && !due && !late) {
+	if base == nil || len(list) == 0 {
 		w.mu.Unlock()
 		return list
 	}
@@ -329,29 +301,19 @@ func (w *bufferWatch) putOff(info BufferCallbackInfo, call *C.struct_golibevent_
 	w.sum.Added += info.Added
 	w.sum.Deleted += info.Deleted
 	w.mu.Unlock()
-	switch {
-	case due:
-	case base != nil:
+	if !due {
 		_ = base.Post(w.runDeferred) // with a base that is closed they do not come
-	case bool(C.golibevent_call_late(C.uintptr_t(w.handle))):
-	case w.buf.owner != nil:
-		_ = w.buf.owner.Base().Post(w.runDeferred)
 	}
 	return nil
 }
 
-// take ends what was put off.
-func (w *bufferWatch) take() ([]*BufferCallback, BufferCallbackInfo) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	info := w.sum
-	w.due, w.sum = false, BufferCallbackInfo{}
-	return w.list, info
-}
-
 // runDeferred runs the callbacks in the loop.
 func (w *bufferWatch) runDeferred() {
-	if list, info := w.take(); !info.empty() {
+	w.mu.Lock()
+	list, info := w.list, w.sum
+	w.due, w.sum = false, BufferCallbackInfo{}
+	w.mu.Unlock()
+	if !info.empty() {
 		w.run(list, info)
 	}
 }

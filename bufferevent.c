@@ -142,13 +142,6 @@ fit_callbacks(struct evbuffer *buf)
 	return fit;
 }
 
-/* Reports whether bev's input has a high watermark. */
-bool
-golibevent_bufferevent_has_high(const struct bufferevent *bev)
-{
-	return bev->wm_read.high > 0;
-}
-
 /* Makes a buffer event, with fd -1 without a socket. The caller owns it. */
 struct bufferevent *
 golibevent_bufferevent_new(struct golibevent_base *gb, int fd, int options, uintptr_t handle)

@@ -220,8 +220,6 @@ func (b *Base) NewBufferEventPair(options BufferEventOptions) (first, second *Bu
 	first.more().partner, second.more().partner = second, first
 	first.adopt(pair.bev[0])
 	second.adopt(pair.bev[1])
-	first.input.state.Store(bufferPaired)
-	second.input.state.Store(bufferPaired)
 	return first, second, nil
 }
 

@@ -233,26 +233,6 @@ golibevent_on_buffer_change(struct evbuffer *buf, const struct evbuffer_cb_info 
 	errno = err;
 }
 
-/* What ends is done: the callbacks meet everything in one piece. */
-void
-golibevent_run_late(void)
-{
-	struct golibevent_call *call = &golibevent_call;
-	struct golibevent_late *late;
-	uintptr_t handle;
-	int err = errno;
-
-	while ((late = call->late) != NULL && late->calls >= call->calls) {
-		call->late = late->next;
-		handle = late->handle;
-		free(late);
-		call->changing++;
-		golibeventOnLateChange(handle, &golibevent_loop, call);
-		call->changing--;
-	}
-	errno = err;
-}
-
 /*
  * A connection that nobody takes, of a listener that was closed while it was accepted,
  * is closed here.

@@ -95,15 +95,6 @@ func golibeventOnBufferChange(handle C.uintptr_t, size, added, deleted C.size_t,
 	}
 }
 
-// The end of the call inside which the buffer has changed.
-//
-//export golibeventOnLateChange
-func golibeventOnLateChange(handle C.uintptr_t, loop **C.struct_golibevent_base, call *C.struct_golibevent_call) {
-	if w := watches.Get(uintptr(handle)); w != nil {
-		w.changedLate(loop, call)
-	}
-}
-
 // It returns a BEV_* result. src and dst are the buffers of an open filter until then.
 //
 //export golibeventOnFilter

@@ -104,7 +104,6 @@ struct golibevent_done {
 	uint8_t *data;		/* of golibevent_buffer_pullup */
 	struct golibevent_reference *released;
 	uintptr_t panicked;	/* a callback's panic, or 0 */
-	bool late;		/* callbacks have run when all was done: data may be gone */
 };
 
 /* The end of a line. pos < 0: there is none; < -1: the start was past the end. */
@@ -131,7 +130,6 @@ struct golibevent_call {
 	 * pointers to them behind. */
 	struct golibevent_reference *first, **last;
 	struct golibevent_doomed *doomed;
-	struct golibevent_late *late;	/* callbacks of evbuffers, the newest first */
 };
 
 /* How a call of Go's ended inside which callbacks may have run. */
@@ -203,7 +201,6 @@ int golibevent_fits(void);
 int golibevent_use_threads(void);
 int golibevent_enable_lock_debugging(void);
 void golibevent_forget_calls(void);
-bool golibevent_call_late(uintptr_t handle);
 struct golibevent_base *golibevent_base_new(const struct event_config *, int flags);
 struct golibevent_base *golibevent_base_borrow(struct event_base *);
 int golibevent_base_priority_init(struct golibevent_base *, int n);
@@ -294,7 +291,6 @@ struct golibevent_result golibevent_bufferevent_flush(struct bufferevent *, shor
 int golibevent_bufferevent_priority_set(struct bufferevent *, int priority);
 int golibevent_bufferevent_get_priority(struct bufferevent *);
 void golibevent_bufferevent_see_to(struct bufferevent *, short directions);
-bool golibevent_bufferevent_has_high(const struct bufferevent *);
 uintptr_t golibevent_bufferevent_lock(struct bufferevent *);
 
 /* ratelim.c */
@@ -358,7 +354,6 @@ struct golibevent_done golibevent_file_segment_part(struct evbuffer_file_segment
     bool drains, int64_t offset, int64_t length, struct evbuffer **part, bool *lost);
 struct golibevent_done golibevent_buffer_take(struct evbuffer *, struct evbuffer *part);
 struct evbuffer_cb_entry *golibevent_buffer_add_cb(struct evbuffer *, uintptr_t handle);
-int golibevent_buffer_end_is_frozen(struct evbuffer *);
 void golibevent_buffer_remove_cb(struct evbuffer *, struct evbuffer_cb_entry *);
 uintptr_t golibevent_buffer_lock(struct evbuffer *);
 

@@ -82,17 +82,8 @@ struct golibevent_outer {
 	uintptr_t panicked;
 };
 
-/* A callback of an evbuffer that has to wait for the end of a call. */
-struct golibevent_late {
-	struct golibevent_late *next;
-	uintptr_t handle;
-	unsigned calls;		/* that there were, the one that it waits for included */
-};
-
 /* buffer.c: free what was closed inside the calls that now end. */
 void golibevent_free_doomed(void);
-/* callbacks.c: call what has waited for the call that now ends. */
-void golibevent_run_late(void);
 
 /* Begins a call of Go's inside which callbacks may run, and returns the one around it.
  * What libevent releases is held back until it ends. What comes of the call without an
@@ -108,15 +99,13 @@ begin_call(void)
 	return outer;
 }
 
-/* Returns what was released in the call that ends, the oldest first, when all else that has
- * waited for that is done. The caller owns the list. end_call is to follow. */
+/* Returns what was released in the call that ends, the oldest first. The caller owns the
+ * list. end_call is to follow. */
 static inline struct golibevent_reference *
 take_references(void)
 {
 	struct golibevent_reference *first;
 
-	if (golibevent_call.late != NULL)
-		golibevent_run_late();
 	if (golibevent_call.doomed != NULL && golibevent_call.calls == 1)
 		golibevent_free_doomed();
 	first = golibevent_call.first;
@@ -185,6 +174,9 @@ void golibevent_listener_pause(struct golibevent_listener *);
 void golibevent_let_bufferevent_go(struct bufferevent *);
 /* buffer.c: move bytes of one evbuffer to another, for a filter. */
 int golibevent_buffer_move(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t n);
+/* buffer.c: report whether nothing can be added. */
+int golibevent_buffer_end_is_frozen(struct evbuffer *);
+
 /* bufferevent.c: let bev, which is locked, be eager or not. */
 void golibevent_bufferevent_let_eager(struct bufferevent *, bool eager);
 /* bufferevent.c: for the trampoline of eager ones. */
