@@ -3,6 +3,7 @@ package libevent
 /*
 #include "callbacks.h"
 #cgo nocallback golibevent_bufferevent_see_to
+#cgo nocallback golibevent_buffer_end_is_frozen
 #cgo nocallback golibevent_buffer_pullup
 #cgo nocallback golibevent_buffer_set_max_read
 #cgo nocallback golibevent_buffer_get_max_read
@@ -84,6 +85,7 @@ const (
 	bufferLent                 // it is a BufferEvent's, and in a Filter's hands
 	bufferLends                // chunks of other buffers may keep c
 	bufferRefused              // something has failed inside a change
+	bufferPaired               // it is the input of one of a pair
 
 	// What moves with chunks.
 	bufferChunks = bufferFiles | bufferShares
@@ -1072,15 +1074,18 @@ func (buf *Buffer) ReadFrom(r io.Reader) (int64, error) {
 	}
 	var total int64
 	for {
-		extents, err := buf.Reserve(room, 1)
-		if err != nil {
+		p := own
+		if own == nil {
+			extents, err := buf.Reserve(room, 1)
+			if err != nil {
+				return total, err
+			}
+			p = extents[0]
+		} else if err := buf.checkEnd(op); err != nil {
 			return total, err
 		}
-		p := extents[0]
-		if own != nil {
-			p = own
-		}
 		n, readErr := buf.lend(r.Read, p, false)
+		var err error
 		switch {
 		case own == nil:
 			err = buf.Commit(n)
@@ -1100,6 +1105,17 @@ func (buf *Buffer) ReadFrom(r io.Reader) (int64, error) {
 			return total, readErr
 		}
 	}
+}
+
+// checkEnd returns the error of adding something.
+func (buf *Buffer) checkEnd(op string) error {
+	if err := buf.enter(op); err != nil {
+		return err
+	}
+	if C.golibevent_buffer_end_is_frozen(buf.c) != 0 {
+		return opError(op, syscall.EPERM)
+	}
+	return nil
 }
 
 // addOwn adds what ReadFrom has read.

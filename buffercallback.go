@@ -4,6 +4,7 @@ package libevent
 #include "callbacks.h"
 #cgo nocallback golibevent_buffer_add_cb
 #cgo nocallback golibevent_buffer_remove_cb
+#cgo nocallback golibevent_bufferevent_has_high
 #cgo nocallback evbuffer_cb_set_flags
 #cgo nocallback evbuffer_cb_clear_flags
 */
@@ -67,19 +68,26 @@ var watches slots.Table[bufferWatch]
 // outside any loop, the program ends. A Goexit in fn breaks the buffer, which returns
 // ErrBroken from then on.
 //
+// In the input of one of a pair that has a high watermark libevent tells of bytes while it is
+// still moving them. Callbacks there come in the loop's next pass, as after DeferCallbacks.
+//
 // fn may add and remove callbacks, and close the buffer or its BufferEvent, after which
 // no callback comes. It may change the buffer too. All callbacks, fn included, are then
 // called inside that change: one that changes the buffer each time never returns, and the
 // program ends with a stack overflow. It cannot run a loop or close a base: both return
 // ErrRunning.
 //
-// It returns EINVAL for a nil fn, and ENOMEM.
+// It returns EINVAL for a nil fn, ENOTSUP for the source of a Filter that is the input of
+// one of a pair, and ENOMEM.
 //
 // Wraps: evbuffer_add_cb
 func (buf *Buffer) AddCallback(fn func(*Buffer, BufferCallbackInfo)) (*BufferCallback, error) {
 	const op = "evbuffer_add_cb"
-	if fn == nil {
+	switch {
+	case fn == nil:
 		return nil, opError(op, syscall.EINVAL)
+	case buf.owner == nil && buf.has(bufferPaired):
+		return nil, opError(op, syscall.ENOTSUP)
 	}
 	w, err := buf.enterWatch(op)
 	if err != nil {
@@ -286,11 +294,22 @@ func (w *bufferWatch) baseOf(loop **C.struct_golibevent_base) *Base {
 	return nil
 }
 
+// inPieces says whether libevent may be about to move what it tells of. To the input of one
+// of a pair it moves no more than the high watermark allows, while the other one's output
+// still has those bytes too.
+func (w *bufferWatch) inPieces() bool {
+	buf := w.buf
+	return buf.has(bufferPaired) && bool(C.golibevent_bufferevent_has_high(buf.owner.c))
+}
+
 // deferred puts off what the callbacks are to be told, or returns them.
 func (w *bufferWatch) deferred(info BufferCallbackInfo) []*BufferCallback {
 	w.mu.Lock()
 	list, base, due := w.list, w.base, w.due
-	if base == nil || len(list) == 0 {
+	if base == nil && w.inPieces() {
+		base = w.buf.owner.Base()
+	}
+	if (base == nil && !due) || len(list) == 0 {
 		w.mu.Unlock()
 		return list
 	}

@@ -1,6 +1,7 @@
 package libevent_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -1059,4 +1060,48 @@ func ExampleBufferCallbackInfo() {
 	// Output:
 	// 0 bytes, 7 more, 0 less
 	// 7 bytes, 0 more, 7 less
+}
+
+// libevent tells the input of one of a pair with a high watermark of bytes that it is still
+// moving: a callback that took them out would make it move them again.
+func TestBufferCallbackOfPairWithWatermark(t *testing.T) {
+	b := newBase(t)
+	first, second, err := b.NewBufferEventPair(0)
+	must(t, errors.Join(err, second.SetWatermark(libevent.EV_READ, 0, 4), second.Enable(libevent.EV_READ)))
+	var got []byte
+	_, err = second.Input().AddCallback(func(buf *libevent.Buffer, info libevent.BufferCallbackInfo) {
+		p := make([]byte, buf.Len())
+		n, _ := buf.Read(p)
+		got = append(got, p[:n]...)
+	})
+	must(t, err)
+	const text = "a text that is longer than the watermark"
+	_, err = first.WriteString(text)
+	must(t, err)
+	dispatch(t, b)
+	if string(got) != text {
+		t.Errorf("%q came", got)
+	}
+	must(t, errors.Join(first.Close(), second.Close()))
+}
+
+func TestBufferCallbackOfFilterOverPair(t *testing.T) {
+	b := newBase(t)
+	first, second, err := b.NewBufferEventPair(0)
+	must(t, err)
+	refused := false
+	top, err := second.NewFilter(func(src, dst *libevent.Buffer, _ int, _ libevent.FlushMode) libevent.FilterResult {
+		_, err := src.AddCallback(func(*libevent.Buffer, libevent.BufferCallbackInfo) {})
+		isErrno(t, err, syscall.ENOTSUP)
+		refused = true
+		return libevent.BEV_ERROR
+	}, nil, 0)
+	must(t, errors.Join(err, top.Enable(libevent.EV_READ)))
+	_, err = first.WriteString("x")
+	must(t, err)
+	dispatch(t, b)
+	if !refused {
+		t.Error("the filter was not called")
+	}
+	must(t, errors.Join(top.Close(), first.Close(), second.Close()))
 }

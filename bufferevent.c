@@ -142,6 +142,13 @@ fit_callbacks(struct evbuffer *buf)
 	return fit;
 }
 
+/* Reports whether bev's input has a high watermark. */
+bool
+golibevent_bufferevent_has_high(const struct bufferevent *bev)
+{
+	return bev->wm_read.high > 0;
+}
+
 /* Makes a buffer event, with fd -1 without a socket. The caller owns it. */
 struct bufferevent *
 golibevent_bufferevent_new(struct golibevent_base *gb, int fd, int options, uintptr_t handle)
@@ -263,7 +270,7 @@ golibevent_bufferevent_unstick(struct bufferevent *bev)
 
 /*
  * Drops the owner's reference, and what limits the rate. A callback, also one that is due,
- * has a reference too: a socket that is lent is not waited for until then, for the owner
+ * has a reference too: a socket that is lent is not used until that is gone, for the owner
  * may close it next.
  */
 struct golibevent_result

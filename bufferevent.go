@@ -220,6 +220,8 @@ func (b *Base) NewBufferEventPair(options BufferEventOptions) (first, second *Bu
 	first.more().partner, second.more().partner = second, first
 	first.adopt(pair.bev[0])
 	second.adopt(pair.bev[1])
+	first.input.state.Or(bufferPaired)
+	second.input.state.Or(bufferPaired)
 	return first, second, nil
 }
 

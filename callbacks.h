@@ -291,6 +291,7 @@ struct golibevent_result golibevent_bufferevent_flush(struct bufferevent *, shor
 int golibevent_bufferevent_priority_set(struct bufferevent *, int priority);
 int golibevent_bufferevent_get_priority(struct bufferevent *);
 void golibevent_bufferevent_see_to(struct bufferevent *, short directions);
+bool golibevent_bufferevent_has_high(const struct bufferevent *);
 uintptr_t golibevent_bufferevent_lock(struct bufferevent *);
 
 /* ratelim.c */
@@ -354,6 +355,7 @@ struct golibevent_done golibevent_file_segment_part(struct evbuffer_file_segment
     bool drains, int64_t offset, int64_t length, struct evbuffer **part, bool *lost);
 struct golibevent_done golibevent_buffer_take(struct evbuffer *, struct evbuffer *part);
 struct evbuffer_cb_entry *golibevent_buffer_add_cb(struct evbuffer *, uintptr_t handle);
+int golibevent_buffer_end_is_frozen(struct evbuffer *);
 void golibevent_buffer_remove_cb(struct evbuffer *, struct evbuffer_cb_entry *);
 uintptr_t golibevent_buffer_lock(struct evbuffer *);
 

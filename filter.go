@@ -138,6 +138,8 @@ func (f *filter) serve(which int, src, dst *C.struct_evbuffer, limit int, mode F
 	lent[1].state.Store(bufferBorrowed | bufferLent)
 	if which == C.GOLIBEVENT_OUTPUT {
 		lent[1].state.Or(f.underlying.output.state.Load() & bufferChunks)
+	} else {
+		lent[0].state.Or(f.underlying.input.state.Load() & bufferPaired)
 	}
 	defer func() {
 		lent[0].giveBack()

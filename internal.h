@@ -174,9 +174,6 @@ void golibevent_listener_pause(struct golibevent_listener *);
 void golibevent_let_bufferevent_go(struct bufferevent *);
 /* buffer.c: move bytes of one evbuffer to another, for a filter. */
 int golibevent_buffer_move(struct evbuffer *src, struct evbuffer *dst, ev_ssize_t n);
-/* buffer.c: report whether nothing can be added. */
-int golibevent_buffer_end_is_frozen(struct evbuffer *);
-
 /* bufferevent.c: let bev, which is locked, be eager or not. */
 void golibevent_bufferevent_let_eager(struct bufferevent *, bool eager);
 /* bufferevent.c: for the trampoline of eager ones. */

@@ -715,7 +715,7 @@ func TestListenerNumberUsedAgainInCallback(t *testing.T) {
 	})
 	dial(t, ln)
 	dispatch(t, b)
-	must(t, syscall.Close(peer))
+	must(t, errors.Join(syscall.Close(peer), syscall.Close(ln.FD())))
 	if !heard {
 		t.Error("what used the number next hears nothing")
 	}

@@ -51,10 +51,10 @@ mount -t devtmpfs dev /dev
 mount -t tmpfs tmp /tmp
 ip link set lo up
 set --
-while read -r word; do set -- "$@" "$word"; done </arguments
+while IFS= read -r word; do set -- "$@" "$word"; done </arguments
 echo vm: begin
 program "$@"
-echo "vm: exit status $?"
+printf '\nvm: exit status %s\n' $?
 poweroff -f
 END
 chmod +x "$image/init"

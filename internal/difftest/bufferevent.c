@@ -97,7 +97,8 @@ free_bev(struct bev *b)
 	/* Else libevent would start the timeouts of a filter freed in its callback. */
 	bufferevent_set_timeouts(b->bev, NULL, NULL);
 	/* A socket that is lent is not used any more, even if b stays for a callback. */
-	if (underlying == NULL && !(b->options & BEV_OPT_CLOSE_ON_FREE)) {
+	if (underlying == NULL && bufferevent_getfd(b->bev) != -1 &&
+	    !(b->options & BEV_OPT_CLOSE_ON_FREE)) {
 		bufferevent_disable(b->bev, DIRECTIONS);
 		event_del(&b->bev->ev_write);	/* a connect */
 	}
