@@ -2529,6 +2529,7 @@ func TestBufferEventClosedWhenConnected(t *testing.T) {
 	must(t, err)
 	defer ln.Close()
 	fd := tcpSocket(t)
+	must(t, syscall.SetNonblock(fd, true))
 	bev := bevNew(t, b, fd, 0)
 	var peer int
 	bev.SetCallbacks(nil, nil, func(bev *libevent.BufferEvent, _ libevent.BufferEvents) {
