@@ -55,7 +55,7 @@ fault priority-upside-down FuzzEvents event.go \
 fault timeout-rounded-down FuzzEvents base.go 's/^\t\tus++$//'
 fault old-interval-kept FuzzEvents event.c 's/^\t\t\tforget_interval(w);/\t\t\t;/'
 fault posts-dropped FuzzEvents base.go 's/append(round\[next:len(round):len(round)\], b.posts...)/append(round[:0], b.posts...)/'
-fault once-again FuzzEvents event.go '/^func (b \*Base) Once/,/^}/s/return LEAVE, 0/return 0, 0/'
+fault once-again FuzzEvents event.go '/^func (b \*Base) Once/,/^}/s/us, once)/us, added)/;/^func (b \*Base) Once/,/^}/s/return LEAVE, 0/return 0, 0/'
 fault drain-one-less FuzzBuffer buffer.c '/^golibevent_buffer_drain/,/^}/s/evbuffer_drain(buf, n)/evbuffer_drain(buf, n - (n > 1))/'
 fault cleanup-forgotten FuzzBuffer buffer.go '/^func (buf \*Buffer) finishIO/,/^}/s/_, _ = buf.finish(op, done, nil)//'
 fault end-of-line-kept FuzzBuffer buffer.c 's/evbuffer_drain(buf, n + eol)/evbuffer_drain(buf, n + (eol > 0))/'
