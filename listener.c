@@ -26,8 +26,10 @@ apply(struct golibevent_listener *w)
 		event_del(w->resume);
 		return evconnlistener_disable(w->lev);
 	}
-	if (w->paused || evconnlistener_enable(w->lev) == -1)
-		return w->paused ? 0 : -1;
+	if (w->paused)
+		return 0;
+	if (evconnlistener_enable(w->lev) == -1)
+		return -1;
 	/* Closed since, by one who may not have met it enabled. */
 	return LOAD(&w->enabled) ? 0 : evconnlistener_disable(w->lev);
 }
